@@ -1,0 +1,32 @@
+//! The domain of OdooOps. A folder per noun; what needs an operating system is behind the feature `native`,
+//! everything else compiles for the browser too.
+
+pub mod branch;
+pub mod environment;
+pub mod error;
+pub mod id;
+pub mod log;
+pub mod project;
+pub mod run;
+pub mod user;
+
+#[cfg(feature = "native")]
+pub mod access;
+#[cfg(feature = "native")]
+pub mod audit;
+#[cfg(feature = "native")]
+pub mod config;
+#[cfg(feature = "native")]
+pub mod docker;
+#[cfg(feature = "native")]
+pub mod git;
+#[cfg(feature = "native")]
+pub mod odoo;
+#[cfg(feature = "native")]
+pub mod postgres;
+#[cfg(feature = "native")]
+pub mod proxy;
+#[cfg(feature = "native")]
+pub mod queue;
+
+pub use error::{Detail, Error, Result};

@@ -1,0 +1,9 @@
+//! A run: one piece of work for a worker, from the queue to its verdict.
+
+mod model;
+#[cfg(feature = "native")]
+pub mod query;
+#[cfg(feature = "native")]
+pub mod service;
+
+pub use model::*;

@@ -1,0 +1,5 @@
+//! People and what they may do.
+
+mod model;
+
+pub use model::*;
