@@ -1,1 +1,157 @@
+//! Who may do what. Every entry point asks `authorise` about its object before anything else; row level security
+//! stands behind it for what was forgotten.
 
+use crate::{
+    Error, Result,
+    branch::Stage,
+    id::{BranchId, EnvironmentId, ProjectId, RunId, UserId},
+    user::{Role, Tool},
+};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actor {
+    pub user_id: UserId,
+    pub platform_admin: bool,
+}
+
+/// What they ask for, with its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    ListProjects,
+    CreateProject,
+    ViewProject(ProjectId),
+    Push(ProjectId),
+    MoveBranch { branch: BranchId, to: Stage },
+    Merge { from: BranchId, into: BranchId },
+    Rebuild(BranchId),
+    ViewRun(RunId),
+    ViewLogs(RunId),
+    CancelRun(RunId),
+    ConnectEnvironment(EnvironmentId),
+    DestroyEnvironment(EnvironmentId),
+    AdministerPlatform,
+}
+
+/// A transaction in which policies see this user. The setting ends with the transaction, so that a pooled
+/// connection cannot carry it into another request.
+pub async fn begin_as(pool: &PgPool, user: UserId) -> Result<Transaction<'static, Postgres>> {
+    let mut txn = pool.begin().await?;
+    sqlx::query_scalar!("select set_config('ops.user_id', $1, true)", user.to_string()).fetch_one(&mut *txn).await?;
+    Ok(txn)
+}
+
+/// Passes or says why not: what the actor cannot see does not exist, what they see but may not do is forbidden.
+pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -> Result<()> {
+    match action {
+        Action::ListProjects => Ok(()),
+        Action::CreateProject | Action::AdministerPlatform if actor.platform_admin => Ok(()),
+        Action::CreateProject | Action::AdministerPlatform => Err(Error::forbidden("access.platform_admin")),
+        Action::ViewProject(project) => role_in(conn, project).await.map(drop),
+        // Which branches may be pushed depends on their stage: the hook asks per branch.
+        Action::Push(project) => allow(role_in(conn, project).await?, Tool::Push, Stage::Development),
+        Action::MoveBranch { branch, to } => {
+            let (project, stage) = branch_of(conn, branch).await?;
+            let role = role_in(conn, project).await?;
+            allow(role, Tool::MoveOut, stage)?;
+            allow(role, Tool::MergeInto, to)
+        }
+        Action::Merge { from, into } => {
+            branch_of(conn, from).await?;
+            let (project, stage) = branch_of(conn, into).await?;
+            allow(role_in(conn, project).await?, Tool::MergeInto, stage)
+        }
+        Action::Rebuild(branch) => {
+            let (project, stage) = branch_of(conn, branch).await?;
+            allow(role_in(conn, project).await?, Tool::Push, stage)
+        }
+        Action::ViewRun(run) => {
+            let (project, stage) = run_of(conn, run).await?;
+            allow(role_in(conn, project).await?, Tool::History, stage)
+        }
+        Action::ViewLogs(run) => {
+            let (project, stage) = run_of(conn, run).await?;
+            allow(role_in(conn, project).await?, Tool::Logs, stage)
+        }
+        Action::CancelRun(run) => {
+            let (project, stage) = run_of(conn, run).await?;
+            allow(role_in(conn, project).await?, Tool::Push, stage)
+        }
+        Action::ConnectEnvironment(environment) => {
+            let (project, stage) = environment_of(conn, environment).await?;
+            allow(role_in(conn, project).await?, Tool::Connect, stage)
+        }
+        Action::DestroyEnvironment(environment) => {
+            let (project, stage) = environment_of(conn, environment).await?;
+            allow(role_in(conn, project).await?, Tool::Delete, stage)
+        }
+    }
+}
+
+/// Whether a push may move this branch, new ones included.
+pub async fn authorise_push(conn: &mut PgConnection, actor: &Actor, project: ProjectId, branch: &str) -> Result<()> {
+    authorise(conn, actor, Action::Push(project)).await?;
+    let stage = sqlx::query_scalar!(
+        r#"select stage as "stage: Stage" from ops.branches where project_id = $1 and name = $2 and deleted_at is null"#,
+        project.0,
+        branch
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    allow(role_in(conn, project).await?, Tool::Push, stage.unwrap_or(Stage::Development))
+}
+
+fn allow(role: Role, tool: Tool, stage: Stage) -> Result<()> {
+    if role.may(tool, stage) { Ok(()) } else { Err(Error::forbidden("access.role")) }
+}
+
+/// The actor's role as the database sees it: the transaction's user, not the caller's word.
+async fn role_in(conn: &mut PgConnection, project: ProjectId) -> Result<Role> {
+    sqlx::query_scalar!(
+        r#"select ops.project_role(id) as "role: Role" from ops.projects where id = $1 and archived_at is null"#,
+        project.0
+    )
+    .fetch_optional(conn)
+    .await?
+    .flatten()
+    .ok_or(Error::not_found("project"))
+}
+
+async fn branch_of(conn: &mut PgConnection, id: BranchId) -> Result<(ProjectId, Stage)> {
+    let row = sqlx::query!(
+        r#"select project_id, stage as "stage: Stage" from ops.branches where id = $1 and deleted_at is null"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?
+    .ok_or(Error::not_found("branch"))?;
+    Ok((row.project_id.into(), row.stage))
+}
+
+/// A run counts to the stage of its environment, else of its branch, else to development.
+async fn run_of(conn: &mut PgConnection, id: RunId) -> Result<(ProjectId, Stage)> {
+    let row = sqlx::query!(
+        r#"select r.project_id, coalesce(e.stage, b.stage, 'development') as "stage!: Stage"
+           from ops.runs r
+           left join ops.environments e on e.id = r.environment_id
+           left join ops.branches b on b.id = r.branch_id
+           where r.id = $1"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?
+    .ok_or(Error::not_found("run"))?;
+    Ok((row.project_id.into(), row.stage))
+}
+
+async fn environment_of(conn: &mut PgConnection, id: EnvironmentId) -> Result<(ProjectId, Stage)> {
+    let row = sqlx::query!(
+        r#"select project_id, stage as "stage: Stage" from ops.environments where id = $1 and state <> 'destroyed'"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?
+    .ok_or(Error::not_found("environment"))?;
+    Ok((row.project_id.into(), row.stage))
+}

@@ -1,1 +1,30 @@
-//! audit
+//! The audit trail: who did what to what. Written in the transaction of the act itself.
+
+use crate::{Result, access::Actor, id::ProjectId};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+/// What was done, to which object.
+pub struct Entry<'a> {
+    pub action: &'a str,
+    pub object_type: &'a str,
+    pub object_id: String,
+    pub project: Option<ProjectId>,
+    pub detail: Value,
+}
+
+pub async fn record_in_txn(conn: &mut PgConnection, actor: &Actor, entry: Entry<'_>) -> Result<()> {
+    sqlx::query!(
+        "insert into ops.audit_log (user_id, project_id, action, object_type, object_id, outcome, detail)
+         values ($1, $2, $3, $4, $5, 'allowed', $6)",
+        actor.user_id.0,
+        entry.project.map(|p| p.0),
+        entry.action,
+        entry.object_type,
+        entry.object_id,
+        entry.detail
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,1 +1,215 @@
+use super::{EnvironmentState, EnvironmentSummary};
+use crate::{
+    Error, Result,
+    branch::{BranchName, CommitSha, Stage},
+    id::{BranchId, EnvironmentId, ProjectId, RunId},
+    project::Slug,
+    urls::Urls,
+};
+use sqlx::PgConnection;
 
+/// What a worker knows of the environment that a run builds.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub id: EnvironmentId,
+    pub project_id: ProjectId,
+    pub branch_id: Option<BranchId>,
+    pub run_id: Option<RunId>,
+    pub stage: Stage,
+    pub state: EnvironmentState,
+    pub commit_sha: String,
+    pub database_name: String,
+    pub container_id: Option<String>,
+    pub hostname: String,
+}
+
+/// The label under which an environment is reached: project, branch and the end of the run's id.
+pub fn hostname(slug: &Slug, branch: Option<&BranchName>, run: RunId) -> String {
+    let run = run.0.simple().to_string();
+    let tail = &run[run.len() - 6..];
+    let room = 63 - slug.as_str().len() - tail.len() - 2;
+    let branch = branch.map_or_else(|| "run".to_owned(), |b| b.label(room.min(30)));
+    format!("{slug}-{branch}-{tail}")
+}
+
+/// The environment of a run, made when the run is first tried and found again when it is retried.
+pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Environment> {
+    if let Some(environment) = by_run(conn, run).await? {
+        return Ok(environment);
+    }
+    let row = sqlx::query!(
+        r#"select r.project_id, r.branch_id, r.git_ref, r.commit_sha, p.slug, b.name as "branch?",
+               coalesce(r.params ->> 'stage', b.stage, 'development') as "stage!: Stage"
+           from ops.runs r join ops.projects p on p.id = r.project_id
+           left join ops.branches b on b.id = r.branch_id where r.id = $1"#,
+        run.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or(Error::not_found("run"))?;
+    let id = EnvironmentId::new();
+    let branch = row.branch.as_deref().map(BranchName::parse).transpose()?;
+    sqlx::query!(
+        "insert into ops.environments
+             (id, project_id, branch_id, run_id, stage, git_ref, commit_sha, database_name, hostname)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        id.0,
+        row.project_id,
+        row.branch_id,
+        run.0,
+        row.stage.as_str(),
+        row.git_ref,
+        row.commit_sha,
+        format!("env_{}", id.0.simple()),
+        hostname(&Slug::parse(&row.slug)?, branch.as_ref(), run)
+    )
+    .execute(&mut *conn)
+    .await?;
+    by_run(conn, run).await?.ok_or(Error::not_found("environment"))
+}
+
+pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Environment>> {
+    let row = sqlx::query!(
+        r#"select id, project_id, branch_id, run_id, stage as "stage: Stage", state as "state: EnvironmentState",
+               commit_sha, database_name, container_id, hostname
+           from ops.environments where run_id = $1 order by created_at desc limit 1"#,
+        run.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Environment {
+        id: row.id.into(),
+        project_id: row.project_id.into(),
+        branch_id: row.branch_id.map(Into::into),
+        run_id: row.run_id.map(Into::into),
+        stage: row.stage,
+        state: row.state,
+        commit_sha: row.commit_sha,
+        database_name: row.database_name,
+        container_id: row.container_id,
+        hostname: row.hostname,
+    }))
+}
+
+/// All environments that something may still exist of.
+pub async fn live(conn: &mut PgConnection) -> Result<Vec<Environment>> {
+    let rows = sqlx::query!(
+        r#"select id, project_id, branch_id, run_id, stage as "stage: Stage", state as "state: EnvironmentState",
+               commit_sha, database_name, container_id, hostname
+           from ops.environments where state in ('building', 'running', 'stopped', 'destroying') order by id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Environment {
+            id: row.id.into(),
+            project_id: row.project_id.into(),
+            branch_id: row.branch_id.map(Into::into),
+            run_id: row.run_id.map(Into::into),
+            stage: row.stage,
+            state: row.state,
+            commit_sha: row.commit_sha,
+            database_name: row.database_name,
+            container_id: row.container_id,
+            hostname: row.hostname,
+        })
+        .collect())
+}
+
+/// The server runs and passed its gate: it is published under its hostname.
+pub async fn set_running(
+    conn: &mut PgConnection,
+    id: EnvironmentId,
+    container: &str,
+    address: &str,
+    port: u16,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "update ops.environments
+         set state = 'running', container_id = $2, address = $3, port = $4, started_at = now()
+         where id = $1 and state in ('building', 'running', 'stopped')",
+        id.0,
+        container,
+        address,
+        i32::from(port)
+    )
+    .execute(conn)
+    .await?;
+    one_row(done.rows_affected())
+}
+
+pub async fn set_state(conn: &mut PgConnection, id: EnvironmentId, state: EnvironmentState) -> Result<()> {
+    let done = sqlx::query!(
+        "update ops.environments
+         set state = $2, destroyed_at = case when $2 = 'destroyed' then now() else destroyed_at end
+         where id = $1",
+        id.0,
+        state as EnvironmentState
+    )
+    .execute(conn)
+    .await?;
+    one_row(done.rows_affected())
+}
+
+fn one_row(rows: u64) -> Result<()> {
+    if rows == 1 { Ok(()) } else { Err(Error::not_found("environment")) }
+}
+
+/// Links a run to the environment that it builds, under the worker's rights.
+pub async fn summary(conn: &mut PgConnection, id: EnvironmentId, urls: &Urls) -> Result<Option<EnvironmentSummary>> {
+    Ok(summaries(conn, None, Some(id), urls).await?.pop())
+}
+
+pub async fn list(conn: &mut PgConnection, project: ProjectId, urls: &Urls) -> Result<Vec<EnvironmentSummary>> {
+    summaries(conn, Some(project), None, urls).await
+}
+
+async fn summaries(
+    conn: &mut PgConnection,
+    project: Option<ProjectId>,
+    id: Option<EnvironmentId>,
+    urls: &Urls,
+) -> Result<Vec<EnvironmentSummary>> {
+    let rows = sqlx::query!(
+        r#"select e.id, e.project_id, b.name as "branch?", e.stage as "stage: Stage",
+               e.state as "state: EnvironmentState", e.commit_sha, e.run_id as "run_id!", e.hostname, e.created_at
+           from ops.environments e left join ops.branches b on b.id = e.branch_id
+           where e.run_id is not null and ($1::uuid is null or e.project_id = $1) and ($2::uuid is null or e.id = $2)
+           order by e.created_at desc limit 500"#,
+        project.map(|p| p.0),
+        id.map(|e| e.0)
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(EnvironmentSummary {
+                id: row.id.into(),
+                project_id: row.project_id.into(),
+                branch: row.branch.as_deref().map(BranchName::parse).transpose()?,
+                stage: row.stage,
+                state: row.state,
+                commit_sha: CommitSha::parse(&row.commit_sha)?,
+                run_id: row.run_id.into(),
+                url: urls.environment(&row.hostname),
+                hostname: row.hostname,
+                created_at: row.created_at,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostname_is_one_dns_label() {
+        let slug = Slug::parse(&"a".repeat(40)).unwrap();
+        let branch = BranchName::parse(&"feature/LONG_name-".repeat(10)).unwrap();
+        let name = hostname(&slug, Some(&branch), RunId::new());
+        assert!(name.len() <= 63 && !name.contains("--"), "{name}");
+        assert!(hostname(&slug, None, RunId::new()).starts_with(slug.as_str()));
+    }
+}

@@ -1,1 +1,36 @@
+use super::LogLine;
+use crate::{Result, id::RunId, run::LogLevel};
+use sqlx::PgConnection;
 
+/// Lines after a sequence, in order.
+pub async fn page(conn: &mut PgConnection, run: RunId, after: i64, limit: i64) -> Result<Vec<LogLine>> {
+    let rows = sqlx::query!(
+        r#"select seq, stream, log_level as "level: LogLevel", message, created_at,
+               metadata @> '{"continued": true}' as "continued!"
+           from ops.run_logs where run_id = $1 and seq > $2 order by seq limit $3"#,
+        run.0,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| LogLine {
+            seq: row.seq,
+            stream: row.stream,
+            level: row.level,
+            message: row.message,
+            created_at: row.created_at,
+            continued: row.continued,
+        })
+        .collect())
+}
+
+/// The sequence of the last line; 0 when nothing was logged yet.
+pub async fn last_seq(conn: &mut PgConnection, run: RunId) -> Result<i64> {
+    let seq = sqlx::query_scalar!("select last_seq from ops.run_log_heads where run_id = $1", run.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(seq.unwrap_or(0))
+}

@@ -1,1 +1,70 @@
+use super::{ProjectSummary, Slug};
+use crate::{Error, Result, error::Detail, id::ProjectId};
+use sqlx::PgConnection;
 
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<ProjectSummary>> {
+    let rows = sqlx::query!(
+        r#"select p.id, p.slug, p.name, p.odoo_series, p.remote_url, p.created_at,
+               (select count(*) from ops.branches b where b.project_id = p.id and b.deleted_at is null) as "branches!",
+               (select count(*) from ops.environments e where e.project_id = p.id and e.state = 'running')
+                   as "running_environments!",
+               (select count(*) from ops.runs r
+                where r.project_id = p.id and r.status in ('queued', 'claimed', 'running')) as "active_runs!",
+               (select max(r.queued_at) from ops.runs r where r.project_id = p.id) as last_activity_at
+           from ops.projects p where p.archived_at is null order by lower(p.name), p.id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(ProjectSummary {
+                id: row.id.into(),
+                slug: Slug::parse(&row.slug)?,
+                name: row.name,
+                odoo_series: row.odoo_series,
+                remote_url: row.remote_url,
+                branches: row.branches,
+                running_environments: row.running_environments,
+                active_runs: row.active_runs,
+                last_activity_at: row.last_activity_at,
+                created_at: row.created_at,
+            })
+        })
+        .collect()
+}
+
+pub async fn id_by_slug(conn: &mut PgConnection, slug: &Slug) -> Result<Option<ProjectId>> {
+    let id = sqlx::query_scalar!(
+        "select id from ops.projects where slug = $1 and archived_at is null",
+        slug.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id.map(Into::into))
+}
+
+pub async fn insert(
+    conn: &mut PgConnection,
+    id: ProjectId,
+    slug: &Slug,
+    name: &str,
+    remote_url: Option<&str>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into ops.projects (id, slug, name, remote_url) values ($1, $2, $3, $4)",
+        id.0,
+        slug.as_str(),
+        name,
+        remote_url
+    )
+    .execute(conn)
+    .await
+    .map_err(|error| match error.as_database_error().and_then(|e| e.constraint()) {
+        Some("projects_slug_key") => {
+            Error::invalid("slug", Detail::new("project.slug_taken").with("value", slug))
+        }
+        Some("projects_name_length") => Error::invalid("name", Detail::new("project.name_length")),
+        _ => error.into(),
+    })?;
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Where the console and the environments are reached.
+
+use crate::project::Slug;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Urls {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host and, unless it is the scheme's own, port: `localhost:3000`.
+    pub base_domain: String,
+}
+
+impl Urls {
+    pub fn console(&self) -> String {
+        format!("{}://{}", self.scheme, self.base_domain)
+    }
+
+    pub fn environment(&self, hostname: &str) -> String {
+        format!("{}://{hostname}.{}", self.scheme, self.base_domain)
+    }
+
+    pub fn repository(&self, slug: &Slug) -> String {
+        format!("{}/git/{slug}.git", self.console())
+    }
+
+    pub fn run(&self, slug: &Slug, run: crate::id::RunId) -> String {
+        format!("{}/projects/{slug}/builds/{run}", self.console())
+    }
+}
