@@ -32,6 +32,8 @@ grant usage on sequence ops.run_events_id_seq, ops.audit_log_id_seq to ops_web, 
 grant insert, update on ops.users to ops_admin;
 grant insert, update on ops.environments, ops.hosts, ops.workers to ops_worker;
 grant delete on ops.workers to ops_worker;
+-- All else of a run is written by functions that check the lease.
+grant update (environment_id) on ops.runs to ops_worker;
 
 -- Installation: its id is no secret.
 create policy installation_select on ops.installation for select to public using (true);
@@ -97,6 +99,7 @@ create policy environments_worker_update on ops.environments for update to ops_w
 create policy runs_select on ops.runs for select to public using (ops.can_view_project(project_id));
 create policy runs_insert on ops.runs for insert to public with check (ops.can_write_project(project_id));
 create policy runs_update on ops.runs for update to public using (ops.can_write_project(project_id));
+create policy runs_worker_update on ops.runs for update to ops_worker using (true);
 create policy runs_delete on ops.runs for delete to public using (false);
 
 create policy run_events_select on ops.run_events for select to public using (ops.can_view_project(project_id));

@@ -38,7 +38,9 @@ pub enum Action {
 /// connection cannot carry it into another request.
 pub async fn begin_as(pool: &PgPool, user: UserId) -> Result<Transaction<'static, Postgres>> {
     let mut txn = pool.begin().await?;
-    sqlx::query_scalar!("select set_config('ops.user_id', $1, true)", user.to_string()).fetch_one(&mut *txn).await?;
+    sqlx::query_scalar!("select set_config('ops.user_id', $1, true)", user.to_string())
+        .fetch_one(&mut *txn)
+        .await?;
     Ok(txn)
 }
 
@@ -90,7 +92,12 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
 }
 
 /// Whether a push may move this branch, new ones included.
-pub async fn authorise_push(conn: &mut PgConnection, actor: &Actor, project: ProjectId, branch: &str) -> Result<()> {
+pub async fn authorise_push(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    project: ProjectId,
+    branch: &str,
+) -> Result<()> {
     authorise(conn, actor, Action::Push(project)).await?;
     let stage = sqlx::query_scalar!(
         r#"select stage as "stage: Stage" from ops.branches where project_id = $1 and name = $2 and deleted_at is null"#,

@@ -65,6 +65,10 @@ pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Envir
     )
     .execute(&mut *conn)
     .await?;
+    let done = sqlx::query!("update ops.runs set environment_id = $2 where id = $1", run.0, id.0)
+        .execute(&mut *conn)
+        .await?;
+    one_row(done.rows_affected())?;
     by_run(conn, run).await?.ok_or(Error::not_found("environment"))
 }
 
@@ -157,11 +161,19 @@ fn one_row(rows: u64) -> Result<()> {
 }
 
 /// Links a run to the environment that it builds, under the worker's rights.
-pub async fn summary(conn: &mut PgConnection, id: EnvironmentId, urls: &Urls) -> Result<Option<EnvironmentSummary>> {
+pub async fn summary(
+    conn: &mut PgConnection,
+    id: EnvironmentId,
+    urls: &Urls,
+) -> Result<Option<EnvironmentSummary>> {
     Ok(summaries(conn, None, Some(id), urls).await?.pop())
 }
 
-pub async fn list(conn: &mut PgConnection, project: ProjectId, urls: &Urls) -> Result<Vec<EnvironmentSummary>> {
+pub async fn list(
+    conn: &mut PgConnection,
+    project: ProjectId,
+    urls: &Urls,
+) -> Result<Vec<EnvironmentSummary>> {
     summaries(conn, Some(project), None, urls).await
 }
 

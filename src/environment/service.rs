@@ -1,1 +1,82 @@
+use super::{EnvironmentSummary, query};
+use crate::{
+    Error, Result,
+    access::{Action, Actor, authorise, authorise_push},
+    audit,
+    branch::{self, BranchName, CommitLine, Stage},
+    error::Detail,
+    id::{EnvironmentId, RunId},
+    project::{self, Slug},
+    run::service::{NewBuild, queue_build_in_txn},
+    urls::Urls,
+};
+use serde_json::json;
+use sqlx::PgConnection;
 
+pub async fn list(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    slug: &Slug,
+    urls: &Urls,
+) -> Result<Vec<EnvironmentSummary>> {
+    let project = project::service::resolve(conn, actor, slug).await?;
+    query::list(conn, project, urls).await
+}
+
+/// Queues the build of an environment of some stage from a branch, at its head or at a commit that the caller
+/// looked up in the repository.
+pub async fn create_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    slug: &Slug,
+    stage: Stage,
+    branch: &BranchName,
+    commit: Option<&CommitLine>,
+) -> Result<RunId> {
+    let project = project::service::resolve(conn, actor, slug).await?;
+    authorise_push(conn, actor, project, branch.as_str()).await?;
+    if stage == Stage::Production {
+        return Err(Error::conflict(Detail::new("environment.production_by_branch")));
+    }
+    let branches = branch::query::list(conn, project, true).await?;
+    let known = branches.iter().find(|b| &b.name == branch);
+    let commit = match (commit, known.and_then(|b| b.head.as_ref())) {
+        (Some(commit), _) => commit,
+        (None, Some(head)) => head,
+        (None, None) => {
+            return Err(Error::NotFound { detail: Detail::new("branch.unknown").with("branch", branch) });
+        }
+    };
+    queue_build_in_txn(
+        conn,
+        actor,
+        NewBuild { project, branch: known.map(|b| b.id), stage, git_ref: &branch.full(), commit },
+    )
+    .await
+}
+
+/// The worker of its host removes it.
+pub async fn destroy_in_txn(conn: &mut PgConnection, actor: &Actor, id: EnvironmentId) -> Result<()> {
+    authorise(conn, actor, Action::DestroyEnvironment(id)).await?;
+    let row = sqlx::query!(
+        "update ops.environments set state = 'destroying'
+         where id = $1 and state in ('running', 'stopped', 'failed') returning project_id",
+        id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or_else(|| Error::conflict(Detail::new("environment.building")))?;
+    sqlx::query!("select pg_notify('ops_run', $1)", row.project_id.to_string()).fetch_one(&mut *conn).await?;
+    audit::record_in_txn(
+        conn,
+        actor,
+        audit::Entry {
+            action: "environment.destroy",
+            object_type: "environment",
+            object_id: id.to_string(),
+            project: Some(row.project_id.into()),
+            detail: json!({}),
+        },
+    )
+    .await
+}

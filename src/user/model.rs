@@ -45,7 +45,9 @@ impl Role {
         let develops = tests || self == Self::Developer;
         match (tool, stage) {
             (Tool::History, _) => true,
-            (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut | Tool::Delete, Development) => develops,
+            (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut | Tool::Delete, Development) => {
+                develops
+            }
             (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut | Tool::Delete, Staging) => tests,
             (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut, Production) => administers,
             (Tool::Delete, Production) => self == Self::Owner,
@@ -80,7 +82,9 @@ mod tests {
             ('O', Role::Owner),
         ];
         for (tool, cells) in rows {
-            for (stage, cell) in [Stage::Development, Stage::Staging, Stage::Production].into_iter().zip(cells) {
+            for (stage, cell) in
+                [Stage::Development, Stage::Staging, Stage::Production].into_iter().zip(cells)
+            {
                 for (letter, role) in roles {
                     assert_eq!(role.may(tool, stage), cell.contains(letter), "{role:?} {tool:?} {stage}");
                 }
