@@ -1,1 +1,215 @@
-//! queue
+//! The queue as workers use it: thin calls of the functions in schema `ops`, which hold all the rules.
+//! Every write is fenced by the lease of the claim; a worker that lost it gets `LeaseLost` and changes nothing.
+
+use crate::{
+    id::{BranchId, EnvironmentId, ProjectId, RunId},
+    run::{LogLevel, RunKind, RunStatus},
+};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another worker holds the run now, or it has ended.
+    #[error("the lease of the run is lost")]
+    LeaseLost,
+    #[error("the run printed more than it may")]
+    OutputLimit,
+    #[error(transparent)]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error.as_database_error().and_then(|e| e.code()).as_deref() {
+            Some("55000" | "55006") => Self::LeaseLost,
+            Some("54000") => Self::OutputLimit,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// A run in this worker's hands.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub id: RunId,
+    pub lease: i64,
+    pub attempt: i32,
+    pub project_id: ProjectId,
+    pub branch_id: Option<BranchId>,
+    pub environment_id: Option<EnvironmentId>,
+    pub kind: RunKind,
+    pub git_ref: String,
+    pub commit_sha: String,
+    pub params: Value,
+}
+
+/// Tells the queue who works here, and lets go of what a process of the same name held before it died.
+pub async fn register_worker(
+    conn: &mut PgConnection,
+    worker: &str,
+    version: &str,
+    capacity: i32,
+) -> Result<i32, Error> {
+    sqlx::query!(
+        "insert into ops.workers (id, version, capacity) values ($1, $2, $3)
+         on conflict (id) do update
+             set version = excluded.version, capacity = excluded.capacity, started_at = now(), last_heartbeat_at = now()",
+        worker,
+        version,
+        capacity
+    )
+    .execute(&mut *conn)
+    .await?;
+    let released = sqlx::query_scalar!("select ops.release_worker_runs($1)", worker).fetch_one(conn).await?;
+    Ok(released.unwrap_or(0))
+}
+
+pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim>, Error> {
+    let row = sqlx::query!(
+        r#"select id as "id!", lease as "lease!", attempt as "attempt!", project_id as "project_id!", branch_id,
+               environment_id, kind as "kind!: RunKind", git_ref as "git_ref!", commit_sha as "commit_sha!",
+               params as "params!"
+           from ops.claim_next_run($1)"#,
+        worker
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Claim {
+        id: row.id.into(),
+        lease: row.lease,
+        attempt: row.attempt,
+        project_id: row.project_id.into(),
+        branch_id: row.branch_id.map(Into::into),
+        environment_id: row.environment_id.map(Into::into),
+        kind: row.kind,
+        git_ref: row.git_ref,
+        commit_sha: row.commit_sha,
+        params: row.params,
+    }))
+}
+
+pub async fn start(conn: &mut PgConnection, claim: &Claim, worker: &str) -> Result<(), Error> {
+    sqlx::query!(
+        r#"select (ops.start_workflow_run($1, $2, $3)).status as "status!""#,
+        claim.id.0,
+        worker,
+        claim.lease
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// What a heartbeat learned of a run that is still held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    pub run: RunId,
+    pub cancel_requested: bool,
+}
+
+/// Renews the leases. A run that is missing in the answer is lost.
+pub async fn heartbeat(
+    conn: &mut PgConnection,
+    worker: &str,
+    held: &[(RunId, i64)],
+) -> Result<Vec<Pulse>, Error> {
+    let ids: Vec<uuid::Uuid> = held.iter().map(|(run, _)| run.0).collect();
+    let leases: Vec<i64> = held.iter().map(|(_, lease)| *lease).collect();
+    let rows = sqlx::query!(
+        r#"select run_id as "run_id!", cancel_requested as "cancel_requested!" from ops.heartbeat($1, $2, $3)"#,
+        worker,
+        &ids,
+        &leases
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Pulse { run: r.run_id.into(), cancel_requested: r.cancel_requested })
+        .collect())
+}
+
+pub async fn finish(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    status: RunStatus,
+    exit_code: Option<i32>,
+    error_message: Option<&str>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"select (ops.finish_run($1, $2, $3, $4, $5)).status as "status!""#,
+        claim.id.0,
+        claim.lease,
+        status.as_str(),
+        exit_code,
+        error_message
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Hands the run back to be tried again; at the third attempt it fails with the reason.
+pub async fn retry(conn: &mut PgConnection, claim: &Claim, reason: &str) -> Result<(), Error> {
+    sqlx::query!(
+        r#"select (ops.retry_run($1, $2, $3)).status as "status!""#,
+        claim.id.0,
+        claim.lease,
+        reason
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn requeue_lost(conn: &mut PgConnection) -> Result<i32, Error> {
+    let requeued = sqlx::query_scalar!("select ops.requeue_lost_runs()").fetch_one(conn).await?;
+    Ok(requeued.unwrap_or(0))
+}
+
+pub async fn append_event(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    kind: &str,
+    payload: Value,
+) -> Result<(), Error> {
+    sqlx::query!("select ops.append_event($1, $2, $3, $4)", claim.id.0, kind, payload, claim.lease)
+        .fetch_one(conn)
+        .await?;
+    Ok(())
+}
+
+/// A line of the worker's own, among those of the containers.
+pub async fn append_log(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    stream: &str,
+    level: LogLevel,
+    message: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "select ops.append_run_logs($1, $2, $3, $4, $5)",
+        claim.id.0,
+        stream,
+        &[level.as_str().to_owned()],
+        &[message.replace('\0', "")],
+        claim.lease
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// A build's output is bounded, a running server's is not.
+pub async fn set_output_limit(conn: &mut PgConnection, run: RunId, bytes: Option<i64>) -> Result<(), Error> {
+    sqlx::query!(r#"select ops.set_output_limit($1, $2) as "done: ()""#, run.0, bytes)
+        .fetch_one(conn)
+        .await?;
+    Ok(())
+}
+
+pub async fn ensure_partitions(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query_scalar!("select ops.ensure_partitions()").fetch_one(conn).await?;
+    Ok(())
+}
