@@ -1,1 +1,5 @@
+//! The console.
 
+pub mod live;
+#[cfg(feature = "ssr")]
+pub mod state;

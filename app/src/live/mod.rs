@@ -1,0 +1,5 @@
+//! The page's one websocket.
+
+mod message;
+
+pub use message::*;
