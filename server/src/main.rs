@@ -1,1 +1,74 @@
-fn main() {}
+//! The binary `ops`: one program with several roles. This file only knows which module each subcommand is.
+
+mod config_check;
+mod config_flags;
+
+use clap::{Parser, Subcommand};
+use config_flags::ConfigFlags;
+use odooops::config::Config;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// What a role ends with when it fails: a sentence for the terminal.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A self-hosted platform for Odoo projects: every branch a running Odoo.
+#[derive(Debug, Parser)]
+#[command(name = "ops", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    flags: ConfigFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows or checks the configuration.
+    #[command(subcommand)]
+    Config(config_check::ConfigCommand),
+}
+
+fn main() -> ExitCode {
+    match start(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("ops: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
+    // Before the configuration is loaded: these work when it has problems.
+    if let Command::Config(command) = &cli.command {
+        return Ok(config_check::run(command, &cli.flags.0)?);
+    }
+    let config = Config::load(&cli.flags.0, |name| std::env::var(name).ok())?;
+    start_log(&config)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(cli.command, config))
+}
+
+async fn dispatch(command: Command, _config: Config) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Config(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Logs go to standard error, which the supervisor collects.
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log_json { format.json().try_init() } else { format.with_target(false).try_init() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
