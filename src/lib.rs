@@ -29,5 +29,7 @@ pub mod postgres;
 pub mod proxy;
 #[cfg(feature = "native")]
 pub mod queue;
+#[cfg(feature = "native")]
+pub mod session;
 
 pub use error::{Detail, Error, Result};
