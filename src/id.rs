@@ -9,6 +9,7 @@ macro_rules! id {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "native", derive(sqlx::Type))]
         #[cfg_attr(feature = "native", sqlx(transparent))]
+        #[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 

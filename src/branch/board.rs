@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// A commit in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct CommitLine {
     pub sha: CommitSha,
     pub subject: String,
@@ -21,6 +22,7 @@ pub struct CommitLine {
 
 /// A build as a dot on a card, or a row in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct RunDot {
     pub id: RunId,
     pub kind: RunKind,
@@ -35,6 +37,7 @@ pub struct RunDot {
 
 /// The environment that Connect opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct CardEnvironment {
     pub id: EnvironmentId,
     pub state: EnvironmentState,
@@ -43,6 +46,7 @@ pub struct CardEnvironment {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct BranchCard {
     pub id: BranchId,
     pub name: BranchName,
@@ -56,6 +60,7 @@ pub struct BranchCard {
 
 /// The board of one project, whole: small enough to send again after every change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct Board {
     pub project_id: ProjectId,
     pub slug: Slug,

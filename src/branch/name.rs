@@ -5,6 +5,7 @@ use std::fmt;
 /// A git branch name without `refs/heads/`, as `git check-ref-format --branch` accepts it, at most 200 bytes,
 /// and without the characters that a shell, a URL or a path would read as their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct BranchName(String);
 
@@ -88,6 +89,7 @@ impl From<BranchName> for String {
 
 /// A full commit hash: 40 (SHA-1) or 64 (SHA-256) lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct CommitSha(String);
 

@@ -71,6 +71,7 @@ pub async fn branch_pushed_in_txn(
 
 /// What became of a drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Moved {
     Nothing,

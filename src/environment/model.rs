@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "native", derive(sqlx::Type))]
 #[cfg_attr(feature = "native", sqlx(type_name = "text", rename_all = "lowercase"))]
 #[serde(rename_all = "lowercase")]
@@ -23,6 +24,7 @@ pub enum EnvironmentState {
 
 /// An environment as lists and the API show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct EnvironmentSummary {
     pub id: EnvironmentId,
     pub project_id: ProjectId,

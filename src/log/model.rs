@@ -7,6 +7,7 @@ pub const MAX_LINE: usize = 1024 * 1024;
 
 /// One line of a run's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// Position within the run: 1, 2, 3 ... without gaps.
     pub seq: i64,

@@ -34,3 +34,30 @@ pub async fn last_seq(conn: &mut PgConnection, run: RunId) -> Result<i64> {
         .await?;
     Ok(seq.unwrap_or(0))
 }
+
+/// Lines after a sequence, in order, as many as fit in `bytes` but at least one: what a reader can hold.
+pub async fn page_within(
+    conn: &mut PgConnection,
+    run: RunId,
+    after: i64,
+    limit: i64,
+    bytes: i64,
+) -> Result<Vec<LogLine>> {
+    // Lines have up to 1 MiB: the sum is taken before any text leaves the database.
+    let last = sqlx::query_scalar!(
+        "select max(seq) from (
+             select seq, sum(octet_length(message)) over (order by seq) as total, row_number() over (order by seq) as n
+             from (select seq, message from ops.run_logs where run_id = $1 and seq > $2 order by seq limit $3) lines
+         ) sized where total <= $4 or n = 1",
+        run.0,
+        after,
+        limit,
+        bytes
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    match last {
+        Some(last) => page(conn, run, after, last - after).await,
+        None => Ok(Vec::new()),
+    }
+}

@@ -8,6 +8,7 @@ use std::fmt;
 
 /// The name of a project in URLs, hostnames and on disk: a DNS label of at most 40 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Slug(String);
 
@@ -55,6 +56,7 @@ impl From<Slug> for String {
 
 /// What the list of projects shows of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct ProjectSummary {
     pub id: ProjectId,
     pub slug: Slug,

@@ -68,3 +68,11 @@ pub async fn insert(
     })?;
     Ok(())
 }
+
+pub async fn slug_by_id(conn: &mut PgConnection, id: ProjectId) -> Result<Option<Slug>> {
+    let slug =
+        sqlx::query_scalar!("select slug from ops.projects where id = $1 and archived_at is null", id.0)
+            .fetch_optional(conn)
+            .await?;
+    slug.map(|slug| Slug::parse(&slug)).transpose()
+}

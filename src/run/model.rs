@@ -13,6 +13,7 @@ macro_rules! text_enum {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "native", derive(sqlx::Type))]
+        #[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
         #[cfg_attr(feature = "native", sqlx(type_name = "text"))]
         pub enum $name { $(
             $(#[$vdoc])*
@@ -125,6 +126,7 @@ text_enum! {
 
 /// One step of a run as the waterfall shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct StepLine {
     pub step: Step,
     pub state: StepState,
@@ -136,6 +138,7 @@ pub struct StepLine {
 
 /// A run as the build page, the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct RunView {
     pub id: RunId,
     pub project_id: ProjectId,
@@ -167,6 +170,7 @@ pub struct RunView {
 
 /// A row in a list of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct RunSummary {
     pub id: RunId,
     pub kind: RunKind,

@@ -35,7 +35,10 @@ pub async fn holder_of_session(
 }
 
 /// The holder of an API token, None when it was revoked, is too old or never was.
-pub async fn holder_of_token(conn: &mut PgConnection, token: Fingerprint) -> Result<Option<(Me, ApiTokenId)>> {
+pub async fn holder_of_token(
+    conn: &mut PgConnection,
+    token: Fingerprint,
+) -> Result<Option<(Me, ApiTokenId)>> {
     let row = sqlx::query!(
         r#"select user_id as "user_id!", token_id as "token_id!" from ops.token_user($1)"#,
         token.as_bytes()
@@ -49,14 +52,16 @@ pub async fn holder_of_token(conn: &mut PgConnection, token: Fingerprint) -> Res
 
 /// The administrator whom the server's own socket acts as.
 pub async fn platform_administrator(conn: &mut PgConnection) -> Result<Me> {
-    let id = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#).fetch_one(&mut *conn).await?;
+    let id =
+        sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#).fetch_one(&mut *conn).await?;
     query::me_as(conn, UserId(id)).await
 }
 
 /// A link that signs the administrator in, once, within 15 minutes. The caller acts as a platform administrator.
 pub async fn create_login_link(conn: &mut PgConnection) -> Result<Secret> {
     let secret = Secret::new();
-    sqlx::query_scalar!(r#"select ops.create_login_link($1) as "id!""#, secret.fingerprint().as_bytes())
+    let fingerprint = secret.fingerprint();
+    sqlx::query_scalar!(r#"select ops.create_login_link($1) as "id!""#, fingerprint.as_bytes())
         .fetch_one(conn)
         .await
         .map_err(forbidden)?;
@@ -73,10 +78,11 @@ pub async fn sign_in(
     agent: Option<&str>,
 ) -> Result<Secret> {
     let session = Secret::new();
+    let fingerprint = session.fingerprint();
     let id = sqlx::query_scalar!(
         "select ops.create_session($1, $2, $3, $4)",
         link.as_bytes(),
-        session.fingerprint().as_bytes(),
+        fingerprint.as_bytes(),
         address,
         agent
     )
@@ -108,10 +114,11 @@ pub async fn create_token(
         return Err(Error::invalid("name", crate::Detail::new("token.name_length")));
     }
     let secret = Secret::token();
+    let fingerprint = secret.fingerprint();
     let id = sqlx::query_scalar!(
         r#"select ops.create_api_token($1, $2, $3) as "id!""#,
         name,
-        secret.fingerprint().as_bytes(),
+        fingerprint.as_bytes(),
         expires_at
     )
     .fetch_one(conn)

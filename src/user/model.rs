@@ -2,6 +2,7 @@ use crate::id::UserId;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "native", derive(sqlx::Type))]
 #[cfg_attr(feature = "native", sqlx(type_name = "text", rename_all = "lowercase"))]
 #[serde(rename_all = "lowercase")]
@@ -15,6 +16,7 @@ pub enum Role {
 
 /// Who is asking, as the console shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
 pub struct Me {
     pub id: UserId,
     pub name: String,
