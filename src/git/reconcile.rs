@@ -1,0 +1,180 @@
+//! Finding what was pushed and not recorded: the hook died, the server was down, or the branches came by a fetch.
+//! Git is asked for all heads and the database for all branches; what differs is told to the same
+//! `branch_pushed_in_txn` that the hook tells, which says nothing twice.
+
+use super::{command::Git, error::GitError, repository::Repositories, url::GitUrl};
+use crate::{
+    Error, Result,
+    access::{self, Actor},
+    branch::{
+        self, BranchName, CommitLine,
+        service::{PushedBranch, branch_pushed_in_txn},
+    },
+    id::{ProjectId, RunId},
+};
+use sqlx::{Connection, PgConnection, PgPool};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A head that the database does not know, or a branch that git has no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    pub name: BranchName,
+    pub head: Option<CommitLine>,
+}
+
+/// What differs. `known` holds the branches that are not deleted.
+pub fn missed_pushes(heads: Vec<(BranchName, CommitLine)>, known: &[branch::query::Branch]) -> Vec<Missed> {
+    let mut known: BTreeMap<&BranchName, Option<&CommitLine>> =
+        known.iter().map(|branch| (&branch.name, branch.head.as_ref())).collect();
+    let mut missed = Vec::new();
+    for (name, head) in heads {
+        let same = known.remove(&name).flatten().is_some_and(|seen| seen.sha == head.sha);
+        if !same {
+            missed.push(Missed { name, head: Some(head) });
+        }
+    }
+    // A branch without a commit was never pushed, so git has not lost it.
+    let gone = known.into_iter().filter(|(_, head)| head.is_some());
+    missed.extend(gone.map(|(name, _)| Missed { name: name.clone(), head: None }));
+    missed
+}
+
+/// One look at one project: fetches when it has a remote, then records what was missed.
+pub async fn reconcile_project(
+    pool: &PgPool,
+    repositories: &Repositories,
+    actor: &Actor,
+    project: ProjectId,
+    remote: Option<&GitUrl>,
+) -> Result<Vec<RunId>> {
+    let repository = repositories.create(project).await?;
+    if let Some(url) = remote {
+        repository.fetch(url).await?;
+    }
+    // Heads are read inside the transaction that holds the branches: a push that is recorded meanwhile waits.
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let known = branch::query::list(&mut txn, project, true).await?;
+    let missed = missed_pushes(repository.heads().await?, &known);
+    let mut runs = Vec::new();
+    for Missed { name, head } in missed {
+        tracing::info!(%project, branch = %name, deleted = head.is_none(), "recording a push that was missed");
+        runs.extend(branch_pushed_in_txn(&mut txn, actor, project, &PushedBranch { name, head }).await?);
+    }
+    txn.commit().await?;
+    Ok(runs)
+}
+
+/// One look at all projects. One that fails holds none of the others up.
+pub async fn reconcile(pool: &PgPool, repositories: &Repositories, actor: &Actor) -> Result<Vec<RunId>> {
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let projects =
+        sqlx::query!("select id, remote_url from ops.projects where archived_at is null order by id")
+            .fetch_all(&mut *txn)
+            .await?;
+    txn.commit().await?;
+    let mut runs = Vec::new();
+    for project in projects {
+        let id = ProjectId::from(project.id);
+        let outcome = match remote(repositories.git(), project.remote_url.as_deref()) {
+            Ok(url) => reconcile_project(pool, repositories, actor, id, url.as_ref()).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(found) => runs.extend(found),
+            // The database is gone for all of them.
+            Err(error @ Error::Unavailable { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(project = %id, %error, "the project's branches could not be compared")
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn remote(git: &Git, url: Option<&str>) -> Result<Option<GitUrl>, GitError> {
+    url.map(|url| GitUrl::parse(url, git.settings().allow_file)).transpose()
+}
+
+/// Two servers on one database: the one that holds this lock compares. The number is ours by convention only.
+const LEADER_LOCK: i64 = 0x6f70_7367_6974;
+
+/// Looks at once and then every `pause`, for ever. Waits its turn when another process does this already.
+pub async fn keep_reconciling(pool: PgPool, repositories: Repositories, pause: Duration) {
+    loop {
+        if let Err(error) = lead(&pool, &repositories, pause).await {
+            tracing::warn!(%error, "comparing branches stopped; it starts again");
+        }
+        tokio::time::sleep(pause.min(Duration::from_secs(5))).await;
+    }
+}
+
+async fn lead(pool: &PgPool, repositories: &Repositories, pause: Duration) -> Result<()> {
+    // The lock lives as long as its session, so the session is taken out of the pool.
+    let mut session = pool.acquire().await?.detach();
+    while !try_lead(&mut session).await? {
+        tokio::time::sleep(pause).await;
+    }
+    // What the reconciler records, nobody in particular has pushed.
+    let user = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#)
+        .fetch_one(&mut session)
+        .await?;
+    let actor = Actor { user_id: user.into(), platform_admin: true };
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Fails when the session is gone, and the lock with it.
+        session.ping().await?;
+        reconcile(pool, repositories, &actor).await?;
+    }
+}
+
+async fn try_lead(session: &mut PgConnection) -> Result<bool> {
+    let taken = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1) as "taken!""#, LEADER_LOCK);
+    Ok(taken.fetch_one(session).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::branch::{CommitSha, OnPush, Stage};
+    use chrono::DateTime;
+
+    fn line(digit: char) -> CommitLine {
+        CommitLine {
+            sha: CommitSha::parse(&digit.to_string().repeat(40)).unwrap(),
+            subject: String::new(),
+            author: String::new(),
+            authored_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn name(text: &str) -> BranchName {
+        BranchName::parse(text).unwrap()
+    }
+
+    fn known(text: &str, head: Option<CommitLine>) -> branch::query::Branch {
+        branch::query::Branch {
+            id: crate::id::BranchId::new(),
+            project_id: ProjectId::new(),
+            name: name(text),
+            stage: Stage::Development,
+            on_push: OnPush::New,
+            head,
+        }
+    }
+
+    #[test]
+    fn only_differences_are_missed() {
+        let heads = vec![(name("same"), line('a')), (name("moved"), line('b')), (name("new"), line('c'))];
+        let known = [
+            known("same", Some(line('a'))),
+            known("moved", Some(line('1'))),
+            known("gone", Some(line('2'))),
+            known("never-pushed", None),
+        ];
+        let missed = missed_pushes(heads, &known);
+        let shown: Vec<_> = missed.iter().map(|m| (m.name.as_str(), m.head.is_some())).collect();
+        assert_eq!(shown, [("moved", true), ("new", true), ("gone", false)]);
+    }
+}
