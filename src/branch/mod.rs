@@ -1,6 +1,7 @@
 //! A git branch and its stage on the board.
 
 mod board;
+mod merge;
 mod model;
 mod name;
 #[cfg(feature = "native")]
@@ -9,5 +10,6 @@ pub mod query;
 pub mod service;
 
 pub use board::*;
+pub use merge::*;
 pub use model::*;
 pub use name::*;

@@ -99,6 +99,24 @@ pub enum Move {
     ChooseMerge { into: Vec<super::BranchName> },
 }
 
+/// What became of a drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Moved {
+    Nothing,
+    Restaged {
+        to: Stage,
+        run: Option<crate::id::RunId>,
+    },
+    Merged {
+        into: super::BranchName,
+        /// False: the target already had everything.
+        changed: bool,
+        run: Option<crate::id::RunId>,
+    },
+}
+
 /// Decides what dropping `piece` onto `target` means, or says why it may not.
 pub fn decide_drop(pieces: &[Piece<'_>], piece: &Piece<'_>, target: &Target) -> Result<Move, Detail> {
     let production = pieces.iter().find(|p| p.stage == Stage::Production);

@@ -1,9 +1,10 @@
-use super::{Board, BranchName, CommitLine, Move, OnPush, Piece, Stage, Target, decide_drop, query};
+use super::{Board, BranchName, CommitLine, Move, Moved, OnPush, Piece, Stage, Target, decide_drop, query};
 use crate::{
     Error, Result,
-    access::{Action, Actor, authorise, authorise_push},
+    access::{self, Action, Actor, authorise, authorise_push},
     audit,
     error::Detail,
+    git::{Repositories, merge_branches},
     id::{BranchId, ProjectId, RunId},
     project::{self, Slug},
     run::{
@@ -12,9 +13,8 @@ use crate::{
     },
     urls::Urls,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 pub async fn board(conn: &mut PgConnection, actor: &Actor, slug: &Slug, urls: &Urls) -> Result<Board> {
     let project = project::service::find_by_slug(conn, actor, slug).await?;
@@ -69,31 +69,40 @@ pub async fn branch_pushed_in_txn(
     .map(Some)
 }
 
-/// What became of a drop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum Moved {
-    Nothing,
-    Restaged {
-        to: Stage,
-        run: Option<RunId>,
-    },
-    /// The move means a merge, which git does first.
-    MergeNeeded {
-        from: BranchId,
-        into: BranchId,
-    },
-}
-
-/// Carries a drop out as far as the database can: the rules decide again here, whatever the browser thought.
-pub async fn move_branch_in_txn(
-    conn: &mut PgConnection,
+/// Carries a drop out: a change of stage, or the merge that it means.
+pub async fn move_branch(
+    pool: &PgPool,
+    repositories: &Repositories,
     actor: &Actor,
     id: BranchId,
     target: &Target,
     choice: Option<&BranchName>,
 ) -> Result<Moved> {
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let decided = decide_in_txn(&mut txn, actor, id, target, choice).await?;
+    txn.commit().await?;
+    match decided {
+        Decided::Done(moved) => Ok(moved),
+        Decided::Merge { from, into } => {
+            let done = merge_branches(pool, repositories, actor, from, into).await?;
+            Ok(Moved::Merged { into: done.into, changed: done.head.is_some(), run: done.run })
+        }
+    }
+}
+
+enum Decided {
+    Done(Moved),
+    Merge { from: BranchId, into: BranchId },
+}
+
+/// As far as the database can: the rules decide again here, whatever the browser thought.
+async fn decide_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: BranchId,
+    target: &Target,
+    choice: Option<&BranchName>,
+) -> Result<Decided> {
     let project = query::project_of(conn, id).await?.ok_or(Error::not_found("branch"))?;
     authorise(conn, actor, Action::ViewProject(project)).await?;
     let branches = query::list(conn, project, true).await?;
@@ -104,11 +113,11 @@ pub async fn move_branch_in_txn(
         branches.iter().find(|b| &b.name == name).map(|b| b.id).ok_or(Error::not_found("branch"))
     };
     match decide_drop(&pieces, &piece, target).map_err(Error::conflict)? {
-        Move::Nothing => Ok(Moved::Nothing),
+        Move::Nothing => Ok(Decided::Done(Moved::Nothing)),
         Move::Merge { into } => {
             let into = find(&into)?;
             authorise(conn, actor, Action::Merge { from: id, into }).await?;
-            Ok(Moved::MergeNeeded { from: id, into })
+            Ok(Decided::Merge { from: id, into })
         }
         Move::ChooseMerge { into } => {
             let chosen = choice
@@ -116,7 +125,7 @@ pub async fn move_branch_in_txn(
                 .ok_or_else(|| Error::invalid("into", Detail::new("branch.choose_merge")))?;
             let into = find(chosen)?;
             authorise(conn, actor, Action::Merge { from: id, into }).await?;
-            Ok(Moved::MergeNeeded { from: id, into })
+            Ok(Decided::Merge { from: id, into })
         }
         Move::Restage { to, on_push } => {
             authorise(conn, actor, Action::MoveBranch { branch: id, to }).await?;
@@ -138,7 +147,7 @@ pub async fn move_branch_in_txn(
                 }
                 _ => None,
             };
-            Ok(Moved::Restaged { to, run })
+            Ok(Decided::Done(Moved::Restaged { to, run }))
         }
     }
 }

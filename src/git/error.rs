@@ -1,7 +1,6 @@
 //! What goes wrong with git. The variants that people can mend become user errors with a code of their own.
 
-use super::merge::Conflict;
-use crate::{Detail, Error};
+use crate::{Detail, Error, branch::Conflict};
 use std::{io, path::PathBuf, time::Duration};
 
 pub type Result<T, E = GitError> = std::result::Result<T, E>;

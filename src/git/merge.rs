@@ -12,8 +12,7 @@ use super::{
     error::{GitError, Result},
     repository::Repository,
 };
-use crate::branch::{BranchName, CommitLine, CommitSha};
-use serde::{Deserialize, Serialize};
+use crate::branch::{BranchName, CommitLine, CommitSha, Conflict, FileChange, MergePreview, ModuleChange};
 use std::collections::BTreeMap;
 
 /// Who signs a merge commit: the person who asked for it.
@@ -49,48 +48,6 @@ pub enum Merged {
         old: CommitSha,
         new: CommitLine,
     },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conflict {
-    pub path: String,
-    /// Git's own sentence: `CONFLICT (content): Merge conflict in ...`.
-    pub message: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileChange {
-    /// A added, M modified, D deleted, T type changed.
-    pub status: char,
-    pub path: String,
-}
-
-/// A module whose files a merge changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModuleChange {
-    pub name: String,
-    /// The folder, below the root.
-    pub path: String,
-    pub files: usize,
-    /// In the target there is no such module yet.
-    pub new: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MergePreview {
-    pub fast_forward: bool,
-    /// Newest first, at most [`MergePreview::MOST`].
-    pub commits: Vec<CommitLine>,
-    pub commits_total: u64,
-    /// At most [`MergePreview::MOST`].
-    pub files: Vec<FileChange>,
-    pub files_total: usize,
-    pub modules: Vec<ModuleChange>,
-    pub conflicts: Vec<Conflict>,
-}
-
-impl MergePreview {
-    pub const MOST: usize = 200;
 }
 
 /// The tree of a merge, or what stands against it.

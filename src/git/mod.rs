@@ -20,6 +20,7 @@ mod network;
 mod reconcile;
 mod remote;
 mod repository;
+mod seed;
 mod submodule;
 mod symlink;
 #[cfg(test)]
@@ -31,12 +32,10 @@ pub use checkout::{Checkout, CheckoutLimits};
 pub use command::{Git, GitSettings};
 pub use error::{GitError, Result};
 pub use http_backend::{Backend, BackendRequest};
-pub use merge::{
-    Author, Conflict, FileChange, Merge, MergeDone, MergePreview, Merged, ModuleChange, merge_branches,
-    preview_merge,
-};
+pub use merge::{Author, Merge, MergeDone, Merged, merge_branches, preview_merge};
 pub use network::is_public;
 pub use reconcile::{Missed, keep_reconciling, missed_pushes, reconcile, reconcile_project};
 pub use repository::{Repositories, Repository};
+pub use seed::SeedCommit;
 pub use submodule::Submodule;
 pub use url::GitUrl;

@@ -1,12 +1,13 @@
 use super::{ProjectSummary, Slug, query};
 use crate::{
-    Error, Result,
+    Error, Result, access,
     access::{Action, Actor, authorise},
     audit,
     error::Detail,
+    git::{GitUrl, Repositories, reconcile_project},
     id::ProjectId,
 };
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 /// What makes a project. The repository is created by the caller once the transaction is sure of the slug.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub async fn resolve(conn: &mut PgConnection, actor: &Actor, slug: &Slug) -> Res
     Ok(id)
 }
 
-pub async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewProject) -> Result<ProjectId> {
+async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewProject) -> Result<ProjectId> {
     authorise(conn, actor, Action::CreateProject).await?;
     let name = new.name.trim();
     if name.is_empty() || name.chars().count() > 120 || name.chars().any(char::is_control) {
@@ -54,4 +55,28 @@ pub async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewProj
     )
     .await?;
     Ok(id)
+}
+
+/// Makes a project and its repository, and fetches the remote when there is one. The row is committed last: a
+/// repository without a project is swept away, a project without a repository would be broken.
+pub async fn create(
+    pool: &PgPool,
+    repositories: &Repositories,
+    actor: &Actor,
+    new: &NewProject,
+) -> Result<ProjectSummary> {
+    let allow_file = repositories.git().settings().allow_file;
+    let remote = new.remote_url.as_deref().map(|url| GitUrl::parse(url, allow_file)).transpose()?;
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let id = create_in_txn(&mut txn, actor, new).await?;
+    repositories.create(id).await?;
+    if let Some(url) = &remote {
+        repositories.of(id).fetch(url).await?;
+    }
+    txn.commit().await?;
+    if remote.is_some() {
+        reconcile_project(pool, repositories, actor, id, None).await?;
+    }
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    find_by_slug(&mut txn, actor, &new.slug).await
 }

@@ -57,7 +57,7 @@ pub async fn preview_merge(
     actor: &Actor,
     from: BranchId,
     into: BranchId,
-) -> Result<super::MergePreview> {
+) -> Result<branch::MergePreview> {
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     authorise(&mut txn, actor, Action::Merge { from, into }).await?;
     let (project, from, into) = names(&mut txn, from, into).await?;
