@@ -1,0 +1,160 @@
+//! Keeps the routes as the ops database has them: LISTEN tells of a change at once, a slow poll finds what a lost
+//! connection may have missed. A database that is down changes nothing: the last routes known stay in force.
+
+use super::{Route, Routes, copy};
+use crate::{environment::EnvironmentState, id::EnvironmentId, id::RunId};
+use sqlx::{PgPool, postgres::PgListener};
+use std::{io, net::IpAddr, path::PathBuf, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const CHANNEL: &str = "ops_routes";
+/// A database that takes longer is as good as down.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RECONNECT: Duration = Duration::from_millis(500);
+/// Odoo's HTTP port, for a row that names none.
+const ODOO_PORT: u16 = 8069;
+
+pub struct Refresh {
+    pub database: PgPool,
+    pub routes: Routes,
+    pub file: PathBuf,
+    pub poll: Duration,
+}
+
+impl Refresh {
+    /// The routes of the last life, until the database says otherwise.
+    pub async fn load_copy(&self) {
+        match self.on_disk(|path| copy::read(&path)).await {
+            Ok(routes) => {
+                self.routes.replace(routes);
+            }
+            Err(error) => {
+                tracing::warn!(file = %self.file.display(), %error, "the copy of the routes is unreadable")
+            }
+        }
+    }
+
+    pub async fn follow(self, stop: CancellationToken) {
+        let mut down = false;
+        loop {
+            let failure = tokio::select! {
+                failure = self.listen(&mut down) => failure,
+                () = stop.cancelled() => return,
+            };
+            // Once per outage, not once per attempt.
+            if !std::mem::replace(&mut down, true) {
+                tracing::warn!(cause = %failure, "the ops database does not answer; the last known routes stay");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RECONNECT) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Follows the database until it fails.
+    async fn listen(&self, down: &mut bool) -> sqlx::Error {
+        let mut listener = match in_time(connect(&self.database)).await {
+            Ok(listener) => listener,
+            Err(error) => return error,
+        };
+        loop {
+            // Listening began before the first read, so no change falls in between.
+            if let Err(error) = self.load().await {
+                return error;
+            }
+            if std::mem::take(down) {
+                tracing::info!("the ops database answers again");
+            }
+            tokio::select! {
+                announced = listener.try_recv() => match announced {
+                    // One read serves all that were announced before it began.
+                    Ok(Some(_)) => while listener.next_buffered().is_some() {},
+                    Ok(None) => return sqlx::Error::PoolClosed,
+                    Err(error) => return error,
+                },
+                () = tokio::time::sleep(self.poll) => {}
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<(), sqlx::Error> {
+        let routes = in_time(read(&self.database)).await?;
+        if self.routes.replace(routes.clone())
+            && let Err(error) = self.on_disk(move |path| copy::write(&path, &routes)).await
+        {
+            tracing::warn!(file = %self.file.display(), %error, "the copy of the routes is not written");
+        }
+        Ok(())
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let path = self.file.clone();
+        tokio::task::spawn_blocking(move || work(path)).await.map_err(io::Error::other)?
+    }
+}
+
+async fn connect(database: &PgPool) -> Result<PgListener, sqlx::Error> {
+    let mut listener = PgListener::connect_with(database).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Every environment that has a page: what runs, and what a link may still lead to.
+async fn read(database: &PgPool) -> Result<Vec<Route>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select e.id as "id: EnvironmentId", e.hostname, p.slug, e.run_id as "run_id: RunId",
+                  e.state as "state: EnvironmentState", e.container_id, e.address, e.port
+             from ops.environments e
+             join ops.projects p on p.id = e.project_id
+            where e.state <> 'destroyed'
+            order by e.id"#
+    )
+    .fetch_all(database)
+    .await?;
+    Ok(rows.into_iter().map(Route::from).collect())
+}
+
+struct Row {
+    id: EnvironmentId,
+    hostname: String,
+    slug: String,
+    run_id: Option<RunId>,
+    state: EnvironmentState,
+    container_id: Option<String>,
+    address: Option<String>,
+    port: Option<i32>,
+}
+
+impl From<Row> for Route {
+    fn from(row: Row) -> Self {
+        let port = row.port.map_or(Ok(ODOO_PORT), u16::try_from);
+        let address = match (row.address.as_deref().map(str::parse::<IpAddr>), port) {
+            (Some(Ok(address)), Ok(port)) => Some((address, port).into()),
+            (None, _) => None,
+            _ => {
+                tracing::error!(environment = %row.id, "the environment's address does not read");
+                None
+            }
+        };
+        Self {
+            environment_id: row.id,
+            hostname: row.hostname,
+            project: row.slug,
+            run_id: row.run_id,
+            state: row.state,
+            container_id: row.container_id,
+            address,
+            // Environments run without workers so far: one port for all.
+            websocket_port: None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which environment is reached where. The table is replaced as a whole and read without waiting.
+
+use super::upstream::Upstream;
+use crate::{
+    environment::EnvironmentState,
+    id::{EnvironmentId, RunId},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// One environment, as the proxy needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    pub environment_id: EnvironmentId,
+    /// The label before the base domain.
+    pub hostname: String,
+    /// The project's slug and the run that built it, for a link to its log.
+    pub project: String,
+    pub run_id: Option<RunId>,
+    pub state: EnvironmentState,
+    pub container_id: Option<String>,
+    pub address: Option<SocketAddr>,
+    /// Set when Odoo runs with workers: the port of its event process.
+    #[serde(default)]
+    pub websocket_port: Option<u16>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub route: Arc<Route>,
+    /// None while there is nothing to dial.
+    pub upstream: Option<Arc<Upstream>>,
+}
+
+type Table = HashMap<String, Entry>;
+
+#[derive(Debug, Clone)]
+pub struct Routes {
+    table: watch::Sender<Arc<Table>>,
+    connect_timeout: Duration,
+    requests_per_environment: usize,
+}
+
+impl Routes {
+    pub fn new(connect_timeout: Duration, requests_per_environment: usize) -> Self {
+        Self { table: watch::Sender::new(Arc::default()), connect_timeout, requests_per_environment }
+    }
+
+    pub fn find(&self, hostname: &str) -> Option<Entry> {
+        self.table.borrow().get(hostname).cloned()
+    }
+
+    /// Answers after the next change.
+    pub fn changes(&self) -> watch::Receiver<Arc<Table>> {
+        self.table.subscribe()
+    }
+
+    /// Puts these in the place of all before. Containers that stay keep their open connections. False when
+    /// nothing is different.
+    pub fn replace(&self, routes: Vec<Route>) -> bool {
+        let before = self.table.borrow().clone();
+        let after: Table = routes
+            .into_iter()
+            .map(|route| {
+                let known = before.get(&route.hostname);
+                let upstream = match (known, route.address) {
+                    (_, None) => None,
+                    (Some(known), Some(_)) if same_server(&known.route, &route) => known.upstream.clone(),
+                    (_, Some(address)) => Some(Arc::new(Upstream::new(
+                        address,
+                        self.connect_timeout,
+                        self.requests_per_environment,
+                    ))),
+                };
+                (route.hostname.clone(), Entry { route: Arc::new(route), upstream })
+            })
+            .collect();
+        let changed = before.len() != after.len()
+            || after.iter().any(|(name, entry)| before.get(name).is_none_or(|it| it.route != entry.route));
+        if changed {
+            self.table.send_replace(Arc::new(after));
+        }
+        changed
+    }
+}
+
+fn same_server(one: &Route, other: &Route) -> bool {
+    one.environment_id == other.environment_id
+        && one.container_id == other.container_id
+        && one.address == other.address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, Routes};
+    use crate::{environment::EnvironmentState, id::EnvironmentId};
+    use std::{sync::Arc, time::Duration};
+
+    #[tokio::test]
+    async fn a_new_container_at_an_old_address_gets_connections_of_its_own() {
+        let routes = Routes::new(Duration::from_secs(1), 1);
+        let route = Route {
+            environment_id: EnvironmentId::new(),
+            hostname: "a".to_owned(),
+            project: "p".to_owned(),
+            run_id: None,
+            state: EnvironmentState::Running,
+            container_id: Some("one".to_owned()),
+            address: Some(([127, 0, 0, 1], 8069).into()),
+            websocket_port: None,
+        };
+        let upstream = || routes.find("a").unwrap().upstream.unwrap();
+        assert!(routes.replace(vec![route.clone()]));
+        let first = upstream();
+        assert!(!routes.replace(vec![route.clone()]));
+        assert!(routes.replace(vec![Route { state: EnvironmentState::Stopped, ..route.clone() }]));
+        assert!(Arc::ptr_eq(&first, &upstream()), "the same container keeps its connections");
+
+        assert!(routes.replace(vec![Route { container_id: Some("two".to_owned()), ..route.clone() }]));
+        assert!(!Arc::ptr_eq(&first, &upstream()));
+        assert!(routes.replace(vec![Route { address: None, ..route }]));
+        assert!(routes.find("a").unwrap().upstream.is_none());
+        assert!(routes.replace(vec![]));
+        assert!(routes.find("a").is_none());
+    }
+}
