@@ -4,7 +4,7 @@ use super::{
     Route,
     page::{Mood, Page},
 };
-use crate::environment::EnvironmentState;
+use crate::{environment::EnvironmentState, urls::Urls};
 use http::StatusCode;
 
 pub fn bad_request() -> Page {
@@ -27,7 +27,7 @@ pub fn method_not_allowed() -> Page {
     )
 }
 
-pub fn foreign_host(console: &str) -> Page {
+pub fn foreign_host(urls: &Urls) -> Page {
     Page::new(
         StatusCode::NOT_FOUND,
         Mood::Missing,
@@ -35,19 +35,19 @@ pub fn foreign_host(console: &str) -> Page {
         "Nothing lives at this address",
         "This server knows no site of that name.",
     )
-    .link(console.to_owned(), "Open the console")
+    .link(urls.console(), "Open the console")
 }
 
-pub fn unknown_environment(label: &str, console: &str) -> Page {
+pub fn unknown_environment(label: &str, urls: &Urls) -> Page {
     let text = format!(
         "There is no environment {label}. It may have been removed, or replaced by a newer build of its branch."
     );
     Page::new(StatusCode::NOT_FOUND, Mood::Missing, "proxy.unknown_environment", "No such environment", &text)
-        .link(console.to_owned(), "Open the console")
+        .link(urls.console(), "Open the console")
 }
 
 /// The environment is known and not to be dialled.
-pub fn not_running(route: &Route, console: &str) -> Page {
+pub fn not_running(route: &Route, urls: &Urls) -> Page {
     let (mood, code, title, text, retry) = match route.state {
         // Running without an address: its container is being replaced.
         EnvironmentState::Building | EnvironmentState::Running => (
@@ -84,10 +84,10 @@ pub fn not_running(route: &Route, console: &str) -> Page {
         Some(seconds) => page.retry(seconds),
         None => page,
     };
-    with_build(page, route, console)
+    with_build(page, route, urls)
 }
 
-pub fn environment_unreachable(route: &Route, console: &str) -> Page {
+pub fn environment_unreachable(route: &Route, urls: &Urls) -> Page {
     let page = Page::new(
         StatusCode::BAD_GATEWAY,
         Mood::Waiting,
@@ -95,10 +95,10 @@ pub fn environment_unreachable(route: &Route, console: &str) -> Page {
         "Odoo does not answer",
         "The environment is restarting or has stopped. Its log tells more.",
     );
-    with_build(page.retry(3), route, console)
+    with_build(page.retry(3), route, urls)
 }
 
-pub fn environment_slow(route: &Route, console: &str) -> Page {
+pub fn environment_slow(route: &Route, urls: &Urls) -> Page {
     let page = Page::new(
         StatusCode::GATEWAY_TIMEOUT,
         Mood::Broken,
@@ -106,10 +106,10 @@ pub fn environment_slow(route: &Route, console: &str) -> Page {
         "Odoo took too long",
         "The request was given up. Odoo may still be working on it.",
     );
-    with_build(page, route, console)
+    with_build(page, route, urls)
 }
 
-pub fn environment_busy(route: &Route, console: &str) -> Page {
+pub fn environment_busy(route: &Route, urls: &Urls) -> Page {
     let page = Page::new(
         StatusCode::SERVICE_UNAVAILABLE,
         Mood::Waiting,
@@ -117,7 +117,7 @@ pub fn environment_busy(route: &Route, console: &str) -> Page {
         "This environment has too much to do",
         "It has as many requests under way as one environment may have.",
     );
-    with_build(page.retry(5), route, console)
+    with_build(page.retry(5), route, urls)
 }
 
 pub fn console_restarting() -> Page {
@@ -141,11 +141,9 @@ pub fn console_slow() -> Page {
     )
 }
 
-fn with_build(page: Page, route: &Route, console: &str) -> Page {
+fn with_build(page: Page, route: &Route, urls: &Urls) -> Page {
     match route.run_id {
-        Some(run) => {
-            page.link(format!("{console}/projects/{}/builds/{run}", route.project), "Open its build")
-        }
-        None => page.link(console.to_owned(), "Open the console"),
+        Some(run) => page.link(urls.run(&route.project, run), "Open its build"),
+        None => page.link(urls.console(), "Open the console"),
     }
 }

@@ -45,6 +45,7 @@ mod tests {
     use crate::{
         environment::EnvironmentState,
         id::{EnvironmentId, RunId},
+        project::Slug,
         proxy::Route,
     };
     use std::os::unix::fs::PermissionsExt;
@@ -57,7 +58,7 @@ mod tests {
         let routes = [Route {
             environment_id: EnvironmentId::new(),
             hostname: "library-main-0a1b2c".to_owned(),
-            project: "library".to_owned(),
+            project: Slug::parse("library").unwrap(),
             run_id: Some(RunId::new()),
             state: EnvironmentState::Running,
             container_id: Some("c".to_owned()),

@@ -76,7 +76,7 @@ impl Exchange {
                 self.to_environment(&label, self.prepare(request, &origin, Audience::Environment, guard))
                     .await
             }
-            Ok((Site::Foreign, _)) => Err(answer::foreign_host(&self.options.console_url)),
+            Ok((Site::Foreign, _)) => Err(answer::foreign_host(&self.options.urls)),
             Err(page) => Err(page),
         };
         response.unwrap_or_else(|page| page.respond(&method, &received))
@@ -142,8 +142,8 @@ impl Exchange {
     }
 
     async fn to_environment(&self, label: &str, mut travel: Travel) -> Result<Response<Body>, Page> {
-        let console = self.options.console_url.as_str();
-        let unknown = || answer::unknown_environment(label, console);
+        let urls = &self.options.urls;
+        let unknown = || answer::unknown_environment(label, urls);
         let repeatable = travel.head.is_repeatable(travel.body.is_some());
         let mut changes = self.routes.changes();
         let entry = self.routes.find(label).ok_or_else(unknown)?;
@@ -152,15 +152,15 @@ impl Exchange {
             Ok((response, slot)) => {
                 return self
                     .deliver(response, travel, Some(slot))
-                    .ok_or_else(|| answer::environment_unreachable(&entry.route, console));
+                    .ok_or_else(|| answer::environment_unreachable(&entry.route, urls));
             }
             Err(Refusal::Page(page)) => return Err(page),
             Err(Refusal::Failed(failure)) => (entry, failure),
         };
         tracing::debug!(host = label, cause = %failure, "the environment does not answer");
         match failure {
-            Failure::Slow => return Err(answer::environment_slow(&entry.route, console)),
-            _ if !repeatable => return Err(answer::environment_unreachable(&entry.route, console)),
+            Failure::Slow => return Err(answer::environment_slow(&entry.route, urls)),
+            _ if !repeatable => return Err(answer::environment_unreachable(&entry.route, urls)),
             _ => {}
         }
         // A container that restarts is back in a moment, perhaps at another address.
@@ -170,10 +170,10 @@ impl Exchange {
         match self.try_environment(&entry, &mut travel, None).await {
             Ok((response, slot)) => self
                 .deliver(response, travel, Some(slot))
-                .ok_or_else(|| answer::environment_unreachable(&entry.route, console)),
+                .ok_or_else(|| answer::environment_unreachable(&entry.route, urls)),
             Err(Refusal::Page(page)) => Err(page),
-            Err(Refusal::Failed(Failure::Slow)) => Err(answer::environment_slow(&entry.route, console)),
-            Err(Refusal::Failed(_)) => Err(answer::environment_unreachable(&entry.route, console)),
+            Err(Refusal::Failed(Failure::Slow)) => Err(answer::environment_slow(&entry.route, urls)),
+            Err(Refusal::Failed(_)) => Err(answer::environment_unreachable(&entry.route, urls)),
         }
     }
 
@@ -183,13 +183,13 @@ impl Exchange {
         travel: &mut Travel,
         body: Option<Body>,
     ) -> Result<(Response<Incoming>, OwnedSemaphorePermit), Refusal> {
-        let console = self.options.console_url.as_str();
+        let urls = &self.options.urls;
         let upstream = match &entry.upstream {
             Some(upstream) if entry.route.state == EnvironmentState::Running => upstream,
-            _ => return Err(Refusal::Page(answer::not_running(&entry.route, console))),
+            _ => return Err(Refusal::Page(answer::not_running(&entry.route, urls))),
         };
         let slot = upstream.slots.clone().try_acquire_owned();
-        let slot = slot.map_err(|_| Refusal::Page(answer::environment_busy(&entry.route, console)))?;
+        let slot = slot.map_err(|_| Refusal::Page(answer::environment_busy(&entry.route, urls)))?;
         let mut address = upstream.address;
         if let Some(port) = entry.route.websocket_port.filter(|_| is_event_path(travel.path.path())) {
             address.set_port(port);

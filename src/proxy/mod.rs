@@ -27,6 +27,7 @@ mod tests;
 mod tunnel;
 mod upstream;
 
+use crate::{config::Config, urls::Urls};
 use ipnet::IpNet;
 use sqlx::PgPool;
 use std::{path::PathBuf, time::Duration};
@@ -45,10 +46,8 @@ pub const HEALTH_PATH: &str = "/.ops/proxy/healthz";
 
 #[derive(Debug, Clone)]
 pub struct ProxyOptions {
-    /// `localhost:3000`, as configured; environments are its subdomains.
-    pub base_domain: String,
-    /// `http://localhost:3000`: where links on pages lead.
-    pub console_url: String,
+    /// The console's base domain, of which environments are subdomains, and where links on pages lead.
+    pub urls: Urls,
     /// Where `ops serve` listens.
     pub console_socket: PathBuf,
     /// The copy of the routes for when the ops database does not answer.
@@ -56,6 +55,21 @@ pub struct ProxyOptions {
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
+}
+
+impl From<&Config> for ProxyOptions {
+    fn from(config: &Config) -> Self {
+        Self {
+            urls: Urls {
+                scheme: config.public_scheme.as_str().to_owned(),
+                base_domain: config.base_domain.clone(),
+            },
+            console_socket: config.serve_socket(),
+            routes_file: config.routes_file(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// Every bound of the proxy. The defaults are for production; tests shorten them.
@@ -122,8 +136,8 @@ pub async fn run(
     database: PgPool,
     stop: CancellationToken,
 ) -> Result<(), ProxyError> {
-    let base = BaseDomain::parse(&options.base_domain)
-        .ok_or_else(|| ProxyError::BaseDomain(options.base_domain.clone()))?;
+    let base = BaseDomain::parse(&options.urls.base_domain)
+        .ok_or_else(|| ProxyError::BaseDomain(options.urls.base_domain.clone()))?;
     let routes = Routes::new(options.limits.connect_timeout, options.limits.requests_per_environment);
     let refresh = refresh::Refresh {
         database,

@@ -2,7 +2,11 @@
 //! connection may have missed. A database that is down changes nothing: the last routes known stay in force.
 
 use super::{Route, Routes, copy};
-use crate::{environment::EnvironmentState, id::EnvironmentId, id::RunId};
+use crate::{
+    environment::EnvironmentState,
+    id::{EnvironmentId, RunId},
+    project::Slug,
+};
 use sqlx::{PgPool, postgres::PgListener};
 use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +124,7 @@ async fn read(database: &PgPool) -> Result<Vec<Route>, sqlx::Error> {
     )
     .fetch_all(database)
     .await?;
-    Ok(rows.into_iter().map(Route::from).collect())
+    Ok(rows.into_iter().filter_map(Row::into_route).collect())
 }
 
 struct Row {
@@ -134,8 +138,11 @@ struct Row {
     port: Option<i32>,
 }
 
-impl From<Row> for Route {
-    fn from(row: Row) -> Self {
+impl Row {
+    fn into_route(self) -> Option<Route> {
+        let row = self;
+        // The table's own constraint allows nothing else.
+        let project = Slug::parse(&row.slug).ok()?;
         let port = row.port.map_or(Ok(ODOO_PORT), u16::try_from);
         let address = match (row.address.as_deref().map(str::parse::<IpAddr>), port) {
             (Some(Ok(address)), Ok(port)) => Some((address, port).into()),
@@ -145,16 +152,16 @@ impl From<Row> for Route {
                 None
             }
         };
-        Self {
+        Some(Route {
             environment_id: row.id,
             hostname: row.hostname,
-            project: row.slug,
+            project,
             run_id: row.run_id,
             state: row.state,
             container_id: row.container_id,
             address,
             // Environments run without workers so far: one port for all.
             websocket_port: None,
-        }
+        })
     }
 }

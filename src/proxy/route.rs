@@ -4,6 +4,7 @@ use super::upstream::Upstream;
 use crate::{
     environment::EnvironmentState,
     id::{EnvironmentId, RunId},
+    project::Slug,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ pub struct Route {
     /// The label before the base domain.
     pub hostname: String,
     /// The project's slug and the run that built it, for a link to its log.
-    pub project: String,
+    pub project: Slug,
     pub run_id: Option<RunId>,
     pub state: EnvironmentState,
     pub container_id: Option<String>,
@@ -94,7 +95,7 @@ fn same_server(one: &Route, other: &Route) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Route, Routes};
-    use crate::{environment::EnvironmentState, id::EnvironmentId};
+    use crate::{environment::EnvironmentState, id::EnvironmentId, project::Slug};
     use std::{sync::Arc, time::Duration};
 
     #[tokio::test]
@@ -103,7 +104,7 @@ mod tests {
         let route = Route {
             environment_id: EnvironmentId::new(),
             hostname: "a".to_owned(),
-            project: "p".to_owned(),
+            project: Slug::parse("p").unwrap(),
             run_id: None,
             state: EnvironmentState::Running,
             container_id: Some("one".to_owned()),

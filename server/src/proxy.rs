@@ -1,0 +1,64 @@
+//! `ops proxy`: the role that browsers reach. It needs nothing else to be up.
+
+use crate::Failure;
+use listenfd::ListenFd;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use odooops::{config::Config, proxy};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+const BACKLOG: u32 = 1024;
+
+/// Serves until SIGTERM or Ctrl-C, then drains. `database` logs in as `ops_worker`; nothing is dialled here, so it
+/// may be down.
+pub async fn run(config: &Config, database: PgConnectOptions) -> Result<ExitCode, Failure> {
+    raise_file_limit();
+    let listener = listener(config.listen)?;
+    let database = PgPoolOptions::new()
+        // One listens, one reads.
+        .max_connections(2)
+        .min_connections(0)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(database.application_name("ops proxy"));
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopping.cancel();
+    });
+    tracing::info!(address = %listener.local_addr()?, base_domain = %config.base_domain, "the proxy serves");
+    proxy::run(listener, config.into(), database, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The socket that the supervisor or systemd holds open over restarts (`LISTEN_FDS`), so that no connection is
+/// refused meanwhile; else one of our own.
+fn listener(address: SocketAddr) -> Result<TcpListener, Failure> {
+    if let Some(listener) = ListenFd::from_env().take_tcp_listener(0)? {
+        listener.set_nonblocking(true)?;
+        return Ok(TcpListener::from_std(listener)?);
+    }
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart finds connections of its predecessor still closing.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).map_err(|error| format!("{address} is not free: {error}"))?;
+    Ok(socket.listen(BACKLOG)?)
+}
+
+/// Every request takes two file descriptors; the usual soft limit is 1024.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
