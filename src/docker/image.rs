@@ -1,0 +1,61 @@
+use super::{Docker, DockerError, labels};
+use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
+use std::collections::HashMap;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `sha256:...` of the configuration: the same id is the same image.
+    pub id: String,
+    /// `name@sha256:...` where it came from a registry.
+    pub digests: Vec<String>,
+    pub labels: HashMap<String, String>,
+}
+
+impl Docker {
+    /// The local image of that name or id. Nothing is pulled.
+    pub async fn image(&self, name: &str) -> Result<Option<Image>, DockerError> {
+        match self.client.inspect_image(name).await.map_err(DockerError::from) {
+            Ok(found) => Ok(Some(Image {
+                id: found.id.unwrap_or_default(),
+                digests: found.repo_digests.unwrap_or_default(),
+                labels: found.config.and_then(|config| config.labels).unwrap_or_default(),
+            })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub async fn image_exists(&self, name: &str) -> Result<bool, DockerError> {
+        Ok(self.image(name).await?.is_some())
+    }
+
+    /// Removes an image that this installation built.
+    pub async fn remove_image(&self, name: &str) -> Result<(), DockerError> {
+        let Some(image) = self.image(name).await? else { return Ok(()) };
+        if !self.is_ours(Some(&image.labels)) {
+            return Err(DockerError::Foreign(format!("image {name}")));
+        }
+        match self
+            .client
+            .remove_image(name, None::<RemoveImageOptions>, None)
+            .await
+            .map_err(DockerError::from)
+        {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tags of the requirements layers that this installation built.
+    pub async fn layers(&self) -> Result<Vec<String>, DockerError> {
+        let mut filters = self.ours();
+        filters.insert("reference".to_owned(), vec![super::names::layer("*")]);
+        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+        let found = self.client.list_images(Some(options)).await?;
+        Ok(found
+            .into_iter()
+            .filter(|image| image.labels.contains_key(labels::INSTALLATION))
+            .flat_map(|image| image.repo_tags)
+            .collect())
+    }
+}

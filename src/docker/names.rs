@@ -1,0 +1,42 @@
+//! Names of what is made. They are for people and for idempotence; ownership is in the labels.
+
+use crate::id::{EnvironmentId, RunId};
+
+/// The last twelve digits: the first ones of a UUIDv7 are the time, equal for all that is made in the same minute.
+fn short(id: uuid::Uuid) -> String {
+    let digits = id.simple().to_string();
+    digits[20..].to_owned()
+}
+
+/// The network of an environment.
+pub fn environment_network(environment: EnvironmentId) -> String {
+    format!("odooops-{environment}")
+}
+
+/// The network of one image build.
+pub fn build_network(run: RunId) -> String {
+    format!("odooops-build-{run}")
+}
+
+/// A container of an environment: `odooops-<env>-server`, `odooops-<env>-install-3`. The purpose carries the attempt
+/// (or the lease) where a second attempt must not meet the container of the first.
+pub fn container(environment: EnvironmentId, purpose: &str) -> String {
+    format!("odooops-{}-{purpose}", short(environment.0))
+}
+
+/// The image of a requirements layer; the tag is the digest of everything that made it.
+pub fn layer(digest: &str) -> String {
+    format!("odooops/layer:{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environments_of_the_same_moment_differ() {
+        let (a, b) = (EnvironmentId::new(), EnvironmentId::new());
+        assert_ne!(container(a, "server"), container(b, "server"));
+        assert_eq!(container(a, "server").len(), "odooops-0123456789ab-server".len());
+    }
+}

@@ -1,0 +1,100 @@
+//! A real daemon for tests: an installation of its own per test, and an image of four megabytes.
+
+use super::{ContainerSpec, Docker, DockerConfig, Labels, SubnetPool, labels};
+use crate::id::{EnvironmentId, InstallationId, RunId};
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures::TryStreamExt;
+use std::path::PathBuf;
+
+pub const BUSYBOX: &str = "odooops/test-busybox:1";
+const BUSYBOX_PROGRAM: &str = "/bin/busybox";
+
+/// An installation that lives as long as its test.
+pub struct TestDocker {
+    pub docker: Docker,
+    pub run: RunId,
+    pub environment: EnvironmentId,
+    /// The one directory that may be mounted.
+    pub root: tempfile::TempDir,
+}
+
+pub async fn start() -> TestDocker {
+    start_with(SubnetPool::default()).await
+}
+
+pub async fn start_with(subnets: SubnetPool) -> TestDocker {
+    let root = tempfile::tempdir().unwrap();
+    let config = DockerConfig {
+        socket: PathBuf::from("/var/run/docker.sock"),
+        installation: InstallationId::new(),
+        mount_roots: vec![root.path().to_owned()],
+        subnets,
+    };
+    let docker = Docker::connect(config).await.expect("tests need a Docker daemon");
+    ensure_busybox(&docker).await;
+    TestDocker { docker, run: RunId::new(), environment: EnvironmentId::new(), root }
+}
+
+impl TestDocker {
+    pub fn labels(&self) -> Labels {
+        Labels::environment(self.run, self.environment)
+    }
+
+    /// A container that runs a script of busybox' shell. Tests only: the product knows no shell.
+    pub fn script(&self, purpose: &str, script: &str) -> ContainerSpec {
+        let name = super::names::container(self.environment, purpose);
+        let mut spec = ContainerSpec::new(name, BUSYBOX, self.labels());
+        spec.entrypoint = vec!["/bin/busybox".into(), "sh".into(), "-c".into(), script.into()];
+        spec.limits.memory_bytes = 64 * 1024 * 1024;
+        spec
+    }
+
+    pub async fn run_script(&self, purpose: &str, script: &str) -> String {
+        let id = self.docker.create_container(&self.script(purpose, script)).await.unwrap();
+        self.docker.start_container(&id).await.unwrap();
+        id
+    }
+
+    /// Removes what carries this test's installation. A test that panicked leaves it; the next run of the suite
+    /// does not trip over it, because every test has an installation of its own.
+    pub async fn clean(self) {
+        for container in self.docker.containers().await.unwrap() {
+            self.docker.remove_container(&container.id).await.unwrap();
+        }
+        for network in self.docker.networks().await.unwrap() {
+            self.docker.remove_network(&network.name).await.unwrap();
+        }
+        for layer in self.docker.layers().await.unwrap() {
+            self.docker.remove_image(&layer).await.unwrap();
+        }
+    }
+}
+
+/// Imports Debian's busybox-static as an image; concurrent tests may both do so.
+async fn ensure_busybox(docker: &Docker) {
+    if docker.image_exists(BUSYBOX).await.unwrap() {
+        return;
+    }
+    let program = std::fs::read(BUSYBOX_PROGRAM).expect("tests need Debian's busybox-static");
+    let mut tar = tar::Builder::new(Vec::new());
+    for directory in ["bin/", "tmp/", "proc/", "sys/", "dev/", "etc/"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(if directory == "tmp/" { 0o1777 } else { 0o755 });
+        header.set_size(0);
+        tar.append_data(&mut header, directory, std::io::empty()).unwrap();
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_size(program.len() as u64);
+    tar.append_data(&mut header, "bin/busybox", program.as_slice()).unwrap();
+    let (name, tag) = BUSYBOX.split_once(':').unwrap();
+    let options = CreateImageOptionsBuilder::default()
+        .from_src("-")
+        .repo(name)
+        .tag(tag)
+        .changes(vec![format!("LABEL {}=test", labels::INSTALLATION)])
+        .build();
+    let body = bollard::body_full(tar.into_inner().unwrap().into());
+    docker.client().create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await.unwrap();
+}
