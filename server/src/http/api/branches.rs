@@ -1,0 +1,62 @@
+use super::{
+    super::{Identity, Web},
+    Problem, ProblemBody,
+    extract::{Json, Path},
+    projects::slug_of,
+};
+use axum::{Json as Answer, extract::State};
+use odooops::{
+    Error,
+    branch::{self, BranchCard, BranchName, Target, service::Moved},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The branches of a project with their latest builds, as on the board.
+#[utoipa::path(get, path = "/projects/{project}/branches", tag = "branches",
+    params(("project" = String, Path, description = "slug or id")),
+    responses((status = 200, body = Vec<BranchCard>), (status = 404, body = ProblemBody)))]
+pub async fn list(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(project): Path<String>,
+) -> Result<Answer<Vec<BranchCard>>, Problem> {
+    let mut txn = identity.begin(&web).await?;
+    let slug = slug_of(&mut txn, &project).await?;
+    let board = branch::service::board(&mut txn, &identity.actor(), &slug, &web.urls).await?;
+    Ok(Answer(board.branches))
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct MoveRequest {
+    pub branch: BranchName,
+    /// A stage, or another branch to merge into.
+    pub target: Target,
+    /// The staging branch that receives the merge when production is moved to staging.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<BranchName>,
+}
+
+/// Moves a branch as a drop on the board does; the board's rules decide what it means.
+#[utoipa::path(post, path = "/projects/{project}/moves", tag = "branches",
+    params(("project" = String, Path, description = "slug or id")), request_body = MoveRequest,
+    responses((status = 200, body = Moved), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 409, body = ProblemBody)))]
+pub async fn move_branch(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(project): Path<String>,
+    Json(request): Json<MoveRequest>,
+) -> Result<Answer<Moved>, Problem> {
+    let actor = identity.actor();
+    let mut txn = identity.begin(&web).await?;
+    let slug = slug_of(&mut txn, &project).await?;
+    let board = branch::service::board(&mut txn, &actor, &slug, &web.urls).await?;
+    let known = board.branches.iter().find(|card| card.name == request.branch);
+    let id = known.ok_or(Error::not_found("branch"))?.id;
+    let moved =
+        branch::service::move_branch_in_txn(&mut txn, &actor, id, &request.target, request.into.as_ref())
+            .await?;
+    txn.commit().await.map_err(Error::from)?;
+    Ok(Answer(moved))
+}

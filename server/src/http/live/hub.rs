@@ -1,0 +1,167 @@
+use super::{limits::Limits, snapshot::Snapshots};
+use app::live::Topic;
+use odooops::id::{ProjectId, RunId};
+use sqlx::{PgPool, postgres::PgListener};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::broadcast,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+const CHANNELS: [&str; 4] = ["ops_board", "ops_run_changed", "ops_log", "ops_projects"];
+
+/// What happened, as far as PostgreSQL told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Board(ProjectId),
+    Run(RunId),
+    /// The run's log reaches to this sequence now.
+    Log(RunId, i64),
+    Projects,
+    /// Notifications may have been missed: read everything again.
+    Everything,
+}
+
+impl Change {
+    fn parse(channel: &str, payload: &str) -> Option<Self> {
+        match channel {
+            "ops_board" => payload.parse().ok().map(Self::Board),
+            "ops_run_changed" => payload.parse().ok().map(Self::Run),
+            "ops_log" => {
+                let (run, seq) = payload.split_once(':')?;
+                Some(Self::Log(run.parse().ok()?, seq.parse().ok()?))
+            }
+            "ops_projects" => Some(Self::Projects),
+            _ => None,
+        }
+    }
+
+    /// Whether what a page shows of this topic may be old now.
+    pub fn touches(self, topic: Topic) -> bool {
+        match (self, topic) {
+            (Self::Everything, _) => true,
+            (Self::Board(project), Topic::Board(shown)) => project == shown,
+            (Self::Run(run) | Self::Log(run, _), Topic::Run(shown) | Topic::Log(shown)) => {
+                run == shown && matches!((self, topic), (Self::Run(_), Topic::Run(_)) | (Self::Log(..), Topic::Log(_)))
+            }
+            // The list shows counts of branches, builds and environments.
+            (Self::Projects | Self::Board(_), Topic::Projects) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Fans changes out to sockets and streams. A receiver that lags behind reads everything again.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    changes: broadcast::Sender<Change>,
+    snapshots: Snapshots,
+    limits: Arc<Limits>,
+}
+
+impl Hub {
+    /// Changes kept for a receiver that is busy.
+    const KEPT: usize = 256;
+    /// Silence after which the listener's connection is asked whether it still lives.
+    const SILENCE: Duration = Duration::from_secs(20);
+
+    pub fn new() -> Self {
+        let changes = broadcast::Sender::new(Self::KEPT);
+        Self(Arc::new(Inner { changes, snapshots: Snapshots::default(), limits: Arc::default() }))
+    }
+
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
+    }
+
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.0.snapshots
+    }
+
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.0.limits
+    }
+
+    pub fn tell(&self, change: Change) {
+        // First what is kept becomes old, then readers are woken: none of them can find the old one.
+        self.0.snapshots.outdate(change);
+        // Nobody listening is fine.
+        let _ = self.0.changes.send(change);
+    }
+
+    /// Hears PostgreSQL until the process ends, across every loss of the connection.
+    pub async fn listen(&self, pool: &PgPool, ending: &CancellationToken) {
+        let mut pause = Duration::from_millis(100);
+        while !ending.is_cancelled() {
+            let heard = tokio::select! {
+                () = ending.cancelled() => return,
+                result = self.hear(pool, &mut pause) => result,
+            };
+            if let Err(error) = heard {
+                tracing::warn!(cause = %error, "lost the listener for live changes; connecting again");
+            }
+            tokio::select! {
+                () = ending.cancelled() => return,
+                () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+            }
+        }
+    }
+
+    async fn hear(&self, pool: &PgPool, pause: &mut Duration) -> Result<(), sqlx::Error> {
+        // A connection of its own: it is held for as long as the process lives.
+        let own = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(1)
+            .min_connections(0)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with((*pool.connect_options()).clone());
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen_all(CHANNELS).await?;
+        *pause = Duration::from_millis(100);
+        loop {
+            self.tell(Change::Everything);
+            loop {
+                match timeout(Self::SILENCE, listener.try_recv()).await {
+                    Ok(Ok(Some(told))) => match Change::parse(told.channel(), told.payload()) {
+                        Some(change) => self.tell(change),
+                        None => tracing::warn!(channel = told.channel(), "a notification that is none of ours"),
+                    },
+                    // The connection was lost and is there again: what happened between was not told.
+                    Ok(Ok(None)) => break,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => {
+                        let alive = sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(&mut listener);
+                        timeout(Duration::from_secs(5), alive).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_touch_what_they_are_about_and_nothing_else() {
+        let (run, other) = (RunId::new(), RunId::new());
+        let project = ProjectId::new();
+        let log = Change::parse("ops_log", &format!("{run}:17")).unwrap();
+        assert_eq!(log, Change::Log(run, 17));
+        assert!(log.touches(Topic::Log(run)));
+        assert!(!log.touches(Topic::Log(other)) && !log.touches(Topic::Run(run)));
+        let changed = Change::parse("ops_run_changed", &run.to_string()).unwrap();
+        assert!(changed.touches(Topic::Run(run)) && !changed.touches(Topic::Log(run)));
+        let board = Change::parse("ops_board", &project.to_string()).unwrap();
+        assert!(board.touches(Topic::Board(project)) && board.touches(Topic::Projects));
+        assert!(!board.touches(Topic::Board(ProjectId::new())));
+        assert!(Change::Everything.touches(Topic::Log(run)));
+        for bad in [("ops_log", "x"), ("ops_log", "x:1"), ("ops_board", ""), ("else", "")] {
+            assert_eq!(Change::parse(bad.0, bad.1), None);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One-time sign-in links. Opening the link shows a page whose form redeems it: mail scanners and link previews
+//! follow links but post nothing, so they cannot spend it. A script presses the button for people.
+
+use super::{Web, api::Problem, auth::ClientAddress, cookie, words};
+use axum::{
+    Extension, Form,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use leptos::nonce::Nonce;
+use odooops::{
+    Error,
+    session::{Fingerprint, service},
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub struct Link {
+    #[serde(default)]
+    token: String,
+}
+
+pub async fn show(Query(link): Query<Link>, Extension(nonce): Extension<Nonce>) -> Response {
+    let body = if is_token(&link.token) { form(&link.token, &nonce) } else { explain(None) };
+    Html(page(&body, &nonce)).into_response()
+}
+
+pub async fn redeem(
+    State(web): State<Web>,
+    address: ClientAddress,
+    Extension(nonce): Extension<Nonce>,
+    headers: HeaderMap,
+    Form(link): Form<Link>,
+) -> Response {
+    match sign_in(&web, address, &headers, &link.token).await {
+        Ok(response) => response,
+        Err(error @ Error::Forbidden { .. }) => {
+            (StatusCode::FORBIDDEN, Html(page(&explain(Some(&error)), &nonce))).into_response()
+        }
+        Err(error) => Problem(error).into_response(),
+    }
+}
+
+async fn sign_in(
+    web: &Web,
+    address: ClientAddress,
+    headers: &HeaderMap,
+    token: &str,
+) -> odooops::Result<Response> {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let address = address.0.map(|address| address.to_string());
+    let before = cookie::session(web, headers);
+    let link = Fingerprint::of(token);
+    let mut txn = web.pool.begin().await?;
+    let session = service::sign_in(&mut txn, link, before, address.as_deref(), agent).await?;
+    txn.commit().await?;
+    Ok(([(header::SET_COOKIE, cookie::set(web, &session)?)], Redirect::to("/")).into_response())
+}
+
+/// Ends the session in the database too: a copied cookie is worth nothing afterwards.
+pub async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Result<Response, Problem> {
+    if let Some(session) = cookie::session(&web, &headers) {
+        let mut conn = web.pool.acquire().await.map_err(Error::from)?;
+        service::sign_out(&mut conn, session).await?;
+    }
+    Ok(([(header::SET_COOKIE, cookie::clear(&web)?)], Redirect::to("/sign-in")).into_response())
+}
+
+/// What a token can be made of, so that it may stand in HTML as it is.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+fn form(token: &str, nonce: &Nonce) -> String {
+    format!(
+        r#"<p>{hint}</p>
+<form method="post" action="/sign-in"><input type="hidden" name="token" value="{token}">
+<button type="submit" autofocus>{button}</button></form>
+<script nonce="{nonce}">
+const go = () => document.forms[0].requestSubmit();
+document.prerendering ? document.addEventListener("prerenderingchange", go, {{ once: true }}) : go();
+</script>"#,
+        hint = words::SIGN_IN_HINT,
+        button = words::SIGN_IN_BUTTON,
+    )
+}
+
+fn explain(error: Option<&Error>) -> String {
+    let problem = error.map(|error| format!(r#"<p role="alert">{}</p>"#, words::of(error)));
+    format!("{}<p>{}</p><pre>ops login-link</pre>", problem.unwrap_or_default(), words::SIGN_IN_HOW)
+}
+
+fn page(body: &str, nonce: &Nonce) -> String {
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex"><title>{title} - OdooOps</title><style nonce="{nonce}">{STYLE}</style></head>
+<body><main data-testid="sign-in"><h1>OdooOps</h1>{body}</main></body></html>"#,
+        title = words::SIGN_IN_BUTTON,
+    )
+}
+
+/// Enough to be calm in light and dark; the console's stylesheet is not needed to sign in.
+const STYLE: &str = "\
+:root{color-scheme:light dark}\
+body{margin:0;min-height:100dvh;display:grid;place-items:center;font:14px/22px Inter,system-ui,sans-serif;\
+background:light-dark(#faf9f8,#171615);color:light-dark(#23211f,#e9e6e3)}\
+main{width:min(360px,calc(100vw - 48px));box-sizing:border-box;padding:32px;border:1px solid \
+light-dark(#e2dfdb,#383532);border-radius:10px;background:light-dark(#fff,#1f1d1c)}\
+h1{margin:0 0 16px;font-size:20px;line-height:28px;font-weight:500}p{margin:0 0 16px}\
+pre{margin:0;padding:8px 12px;border-radius:6px;background:light-dark(#f1efec,#141312);\
+font:12px/18px 'JetBrains Mono',ui-monospace,monospace}\
+button{width:100%;height:36px;border:0;border-radius:6px;font:inherit;font-weight:500;color:#fff;\
+background:oklch(45% .11 330);cursor:pointer}button:focus-visible{outline:2px solid oklch(72% .12 330);outline-offset:2px}\
+[role=alert]{padding:8px 12px;border-radius:6px;background:light-dark(#fbeae8,#3b1f1c)}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threat_15_a_token_that_is_markup_is_not_shown() {
+        for bad in ["", "\"><script>alert(1)</script>", "a b", "a&b", &"a".repeat(101)] {
+            assert!(!is_token(bad), "{bad}");
+        }
+        assert!(is_token(odooops::session::Secret::new().expose()));
+    }
+}

@@ -1,0 +1,63 @@
+use super::live::Hub;
+use app::state::{AppState, Site};
+use axum::extract::FromRef;
+use odooops::{config::Config, urls::Urls};
+use sqlx::PgPool;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What every handler can reach. Nothing in it must survive a restart.
+#[derive(Clone)]
+pub struct Web {
+    pub pool: PgPool,
+    pub config: Arc<Config>,
+    pub urls: Arc<Urls>,
+    pub site: Arc<Site>,
+    pub live: Hub,
+    /// Set when the process is asked to end: sockets and streams close, the browser comes back to the next one.
+    pub ending: CancellationToken,
+}
+
+impl Web {
+    pub fn new(config: Config, pool: PgPool, build: String, ending: CancellationToken) -> Self {
+        let site = Site {
+            public_url: config.public_url(),
+            base_domain: config.base_domain.clone(),
+            data_dir: config.data_dir.clone(),
+            build,
+        };
+        let urls = Urls {
+            scheme: config.public_scheme.as_str().to_owned(),
+            base_domain: config.base_domain.clone(),
+        };
+        Self {
+            pool,
+            urls: Arc::new(urls),
+            site: Arc::new(site),
+            config: Arc::new(config),
+            live: Hub::new(),
+            ending,
+        }
+    }
+
+    /// What pages and server functions get.
+    pub fn app(&self) -> AppState {
+        AppState { pool: self.pool.clone(), site: Arc::clone(&self.site) }
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.urls.scheme == "https"
+    }
+}
+
+impl FromRef<Web> for PgPool {
+    fn from_ref(web: &Web) -> Self {
+        web.pool.clone()
+    }
+}
+
+impl FromRef<Web> for AppState {
+    fn from_ref(web: &Web) -> Self {
+        web.app()
+    }
+}
