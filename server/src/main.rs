@@ -2,6 +2,7 @@
 
 mod config_check;
 mod config_flags;
+mod http;
 
 use clap::{Parser, Subcommand};
 use config_flags::ConfigFlags;

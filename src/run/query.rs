@@ -141,7 +141,7 @@ pub async fn list(
 }
 
 /// One event of a run's history.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
 pub struct Event {
     pub id: i64,
     pub r#type: String,

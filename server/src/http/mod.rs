@@ -45,9 +45,12 @@ pub fn console(web: &Web) -> Router {
         .layer(with(web.clone(), auth::by_cookie_or_token))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .nest_service("/pkg", tower::ServiceBuilder::new()
-            .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, FOREVER))
-            .service(files))
+        .nest_service(
+            "/pkg",
+            tower::ServiceBuilder::new()
+                .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, FOREVER))
+                .service(files),
+        )
         .layer(with(web.clone(), csp::headers))
         .with_state(web.clone())
 }

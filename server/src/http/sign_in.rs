@@ -69,7 +69,9 @@ pub async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Result<Resp
 
 /// What a token can be made of, so that it may stand in HTML as it is.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    !text.is_empty()
+        && text.len() <= 100
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 fn form(token: &str, nonce: &Nonce) -> String {

@@ -1,7 +1,7 @@
 use super::live::Hub;
 use app::state::{AppState, Site};
 use axum::extract::FromRef;
-use odooops::{config::Config, urls::Urls};
+use odooops::{config::Config, git::Repositories, urls::Urls};
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Web {
     pub pool: PgPool,
     pub config: Arc<Config>,
+    pub repositories: Repositories,
     pub urls: Arc<Urls>,
     pub site: Arc<Site>,
     pub live: Hub,
@@ -19,7 +20,13 @@ pub struct Web {
 }
 
 impl Web {
-    pub fn new(config: Config, pool: PgPool, build: String, ending: CancellationToken) -> Self {
+    pub fn new(
+        config: Config,
+        pool: PgPool,
+        repositories: Repositories,
+        build: String,
+        ending: CancellationToken,
+    ) -> Self {
         let site = Site {
             public_url: config.public_url(),
             base_domain: config.base_domain.clone(),
@@ -32,6 +39,7 @@ impl Web {
         };
         Self {
             pool,
+            repositories,
             urls: Arc::new(urls),
             site: Arc::new(site),
             config: Arc::new(config),

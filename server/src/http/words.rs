@@ -33,7 +33,9 @@ fn sentence(code: &str) -> Option<&'static str> {
         "entry" => "There is nothing here.",
         "environment" => "There is no such environment.",
         "environment.building" => "The environment is not in a state that allows this.",
-        "environment.production_by_branch" => "Production is built from its branch: move a branch to production.",
+        "environment.production_by_branch" => {
+            "Production is built from its branch: move a branch to production."
+        }
         "not_found" => "There is no such thing.",
         "project" => "There is no such project.",
         "project.name_length" => "A project's name has 1 to 120 characters.",

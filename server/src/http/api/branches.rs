@@ -7,7 +7,7 @@ use super::{
 use axum::{Json as Answer, extract::State};
 use odooops::{
     Error,
-    branch::{self, BranchCard, BranchName, Target, service::Moved},
+    branch::{self, BranchCard, BranchName, Moved, Target},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -54,9 +54,10 @@ pub async fn move_branch(
     let board = branch::service::board(&mut txn, &actor, &slug, &web.urls).await?;
     let known = board.branches.iter().find(|card| card.name == request.branch);
     let id = known.ok_or(Error::not_found("branch"))?.id;
+    // A merge takes git its time: no transaction is held meanwhile.
+    drop(txn);
+    let into = request.into.as_ref();
     let moved =
-        branch::service::move_branch_in_txn(&mut txn, &actor, id, &request.target, request.into.as_ref())
-            .await?;
-    txn.commit().await.map_err(Error::from)?;
+        branch::service::move_branch(&web.pool, &web.repositories, &actor, id, &request.target, into).await?;
     Ok(Answer(moved))
 }

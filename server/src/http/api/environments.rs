@@ -6,7 +6,7 @@ use super::{
 };
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use odooops::{
-    Detail, Error,
+    Error,
     access::{Action, authorise},
     branch::{BranchName, CommitSha, Stage},
     environment::{self, EnvironmentSummary},
@@ -62,7 +62,7 @@ pub async fn create(
     let slug = slug_of(&mut txn, &request.project).await?;
     let project = odooops::project::service::resolve(&mut txn, &actor, &slug).await?;
     let commit = match &request.commit {
-        Some(sha) => Some(super::super::repository::commit(&web, project, sha).await?),
+        Some(sha) => Some(web.repositories.of(project).commit(sha).await.map_err(Error::from)?),
         None => None,
     };
     let kind = request.kind;

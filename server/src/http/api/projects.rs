@@ -25,7 +25,10 @@ pub async fn slug_of(conn: &mut PgConnection, project: &str) -> odooops::Result<
 /// The projects that one may see.
 #[utoipa::path(get, path = "/projects", tag = "projects",
     responses((status = 200, body = Vec<ProjectSummary>), (status = 401, body = ProblemBody)))]
-pub async fn list(State(web): State<Web>, identity: Identity) -> Result<Answer<Vec<ProjectSummary>>, Problem> {
+pub async fn list(
+    State(web): State<Web>,
+    identity: Identity,
+) -> Result<Answer<Vec<ProjectSummary>>, Problem> {
     let mut txn = identity.begin(&web).await?;
     Ok(Answer(project::service::list(&mut txn, &identity.actor()).await?))
 }
@@ -54,11 +57,7 @@ pub async fn create(
         slug: request.slug,
         remote_url: request.remote_url,
     };
-    let actor = identity.actor();
-    let mut txn = identity.begin(&web).await?;
-    project::service::create_in_txn(&mut txn, &actor, &new).await?;
-    let project = project::service::find_by_slug(&mut txn, &actor, &new.slug).await?;
-    txn.commit().await.map_err(Error::from)?;
+    let project = project::service::create(&web.pool, &web.repositories, &identity.actor(), &new).await?;
     Ok((StatusCode::CREATED, Answer(project)))
 }
 

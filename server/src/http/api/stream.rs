@@ -1,4 +1,5 @@
-//! The log of a run as JSON lines, to its end or as it grows. Read page by page as the reader takes them.
+//! The log of a run as JSON lines, to its end or as it grows. Read page by page as the reader takes them. An error
+//! breaks the stream off, so that its reader knows that this was not the end.
 
 use super::{
     super::{
@@ -55,7 +56,7 @@ pub async fn logs(
     let follower = Follower::new(web, identity, run, from).await?;
     let pages = stream::try_unfold(follower, async |mut follower| {
         let page = follower.next().await?;
-        Ok::<_, Stopped>(page.map(|page| (page, follower)))
+        Ok::<_, Error>(page.map(|page| (page, follower)))
     });
     Ok(json_lines(Body::from_stream(pages)))
 }
@@ -63,11 +64,6 @@ pub async fn logs(
 pub fn json_lines(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
-
-/// Breaks the stream off, so that its reader knows that this was not the end.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped: {0}")]
-pub struct Stopped(#[from] Error);
 
 struct Follower {
     web: Web,
@@ -96,7 +92,7 @@ impl Follower {
     }
 
     /// The next page of lines; None at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, Stopped> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if self.checked.elapsed() >= RECHECK {
                 self.identity = self.identity.again(&self.web).await?;
@@ -123,17 +119,17 @@ impl Follower {
         }
     }
 
-    async fn wait(&mut self) -> Result<(), Stopped> {
+    async fn wait(&mut self) -> Result<(), Error> {
         let again = Instant::now() + RECHECK;
         loop {
             tokio::select! {
-                () = self.web.ending.cancelled() => return Err(Error::unavailable("restart").into()),
+                () = self.web.ending.cancelled() => return Err(Error::unavailable("restart")),
                 () = sleep_until(again) => return Ok(()),
                 change = self.changes.recv() => match change {
                     Ok(change) if change.touches(Topic::Log(self.run)) || change.touches(Topic::Run(self.run)) => return Ok(()),
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return Ok(()),
-                    Err(RecvError::Closed) => return Err(Error::unavailable("restart").into()),
+                    Err(RecvError::Closed) => return Err(Error::unavailable("restart")),
                 },
             }
         }

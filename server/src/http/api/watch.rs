@@ -7,7 +7,7 @@ use super::{
     },
     Problem, ProblemBody,
     extract::Path,
-    stream::{Stopped, json_lines},
+    stream::json_lines,
 };
 use app::live::Topic;
 use axum::{
@@ -35,12 +35,13 @@ pub async fn watch(
     Path(run): Path<RunId>,
 ) -> Result<Response, Problem> {
     let changes = web.live.changes();
-    let mut watcher = Watcher { web, identity, run, changes, shown: None, checked: Instant::now(), ended: false };
+    let mut watcher =
+        Watcher { web, identity, run, changes, shown: None, checked: Instant::now(), ended: false };
     let first = watcher.look().await?;
     let first = stream::iter(first.map(Ok));
     let later = stream::try_unfold(watcher, async |mut watcher| {
         let next = watcher.next().await?;
-        Ok::<_, Stopped>(next.map(|line| (line, watcher)))
+        Ok::<_, Error>(next.map(|line| (line, watcher)))
     });
     Ok(json_lines(Body::from_stream(futures::StreamExt::chain(first, later))))
 }
@@ -71,7 +72,7 @@ impl Watcher {
         Ok(Some(line.into()))
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Stopped> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         while !self.ended {
             self.wait().await?;
             if self.checked.elapsed() >= RECHECK {
@@ -85,17 +86,17 @@ impl Watcher {
         Ok(None)
     }
 
-    async fn wait(&mut self) -> Result<(), Stopped> {
+    async fn wait(&mut self) -> Result<(), Error> {
         let again = Instant::now() + RECHECK;
         loop {
             tokio::select! {
-                () = self.web.ending.cancelled() => return Err(Error::unavailable("restart").into()),
+                () = self.web.ending.cancelled() => return Err(Error::unavailable("restart")),
                 () = sleep_until(again) => return Ok(()),
                 change = self.changes.recv() => match change {
                     Ok(change) if change.touches(Topic::Run(self.run)) => return Ok(()),
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => return Ok(()),
-                    Err(RecvError::Closed) => return Err(Error::unavailable("restart").into()),
+                    Err(RecvError::Closed) => return Err(Error::unavailable("restart")),
                 },
             }
         }

@@ -43,7 +43,8 @@ impl Change {
             (Self::Everything, _) => true,
             (Self::Board(project), Topic::Board(shown)) => project == shown,
             (Self::Run(run) | Self::Log(run, _), Topic::Run(shown) | Topic::Log(shown)) => {
-                run == shown && matches!((self, topic), (Self::Run(_), Topic::Run(_)) | (Self::Log(..), Topic::Log(_)))
+                run == shown
+                    && matches!((self, topic), (Self::Run(_), Topic::Run(_)) | (Self::Log(..), Topic::Log(_)))
             }
             // The list shows counts of branches, builds and environments.
             (Self::Projects | Self::Board(_), Topic::Projects) => true,
@@ -127,14 +128,18 @@ impl Hub {
                 match timeout(Self::SILENCE, listener.try_recv()).await {
                     Ok(Ok(Some(told))) => match Change::parse(told.channel(), told.payload()) {
                         Some(change) => self.tell(change),
-                        None => tracing::warn!(channel = told.channel(), "a notification that is none of ours"),
+                        None => {
+                            tracing::warn!(channel = told.channel(), "a notification that is none of ours")
+                        }
                     },
                     // The connection was lost and is there again: what happened between was not told.
                     Ok(Ok(None)) => break,
                     Ok(Err(error)) => return Err(error),
                     Err(_) => {
                         let alive = sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(&mut listener);
-                        timeout(Duration::from_secs(5), alive).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                        timeout(Duration::from_secs(5), alive)
+                            .await
+                            .map_err(|_| sqlx::Error::PoolTimedOut)??;
                     }
                 }
             }

@@ -9,8 +9,7 @@ use axum::extract::ws::Utf8Bytes;
 use odooops::{
     Error, Result,
     access::{Action, authorise},
-    branch, log, project,
-    run,
+    branch, log, project, run,
 };
 use sqlx::PgConnection;
 use std::{sync::Arc, time::Duration};

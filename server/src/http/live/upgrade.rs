@@ -1,4 +1,7 @@
-use super::{super::{ClientAddress, Identity, Web, api::Problem}, socket::Socket};
+use super::{
+    super::{ClientAddress, Identity, Web, api::Problem},
+    socket::Socket,
+};
 use axum::{
     extract::{State, WebSocketUpgrade},
     http::StatusCode,
