@@ -89,6 +89,12 @@ impl Secret {
         Ok(Self(text.into()))
     }
 
+    /// A secret that comes from elsewhere than a file.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn from_text(text: String) -> Self {
+        Self(text.into())
+    }
+
     pub fn into_inner(self) -> SecretString {
         self.0
     }

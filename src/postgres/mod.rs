@@ -1,1 +1,28 @@
-//! postgres
+//! PostgreSQL as an outside world: the two embedded clusters, the ops database's pools and migrations, and the
+//! administration of environments' databases. Nothing else administers a cluster.
+//!
+//! Every login of every role is `scram-sha-256`, over Unix sockets too: containers mount the tenants' socket, and
+//! anything that trusts a uid would trust theirs.
+
+mod bootstrap;
+mod cluster;
+mod error;
+pub mod ops;
+mod password;
+mod postmaster;
+mod programs;
+mod quote;
+mod recovery;
+mod settings;
+mod template;
+mod tenants;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use bootstrap::{bootstrap_control, bootstrap_tenants};
+pub use cluster::{Cluster, Kind};
+pub use error::PostgresError;
+pub use postmaster::{Output, Postmaster};
+pub use programs::Programs;
+pub use template::{TemplateBuild, TemplateName, TemplateState};
+pub use tenants::{Login, TenantDatabase, Tenants, database_name};
