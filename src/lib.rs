@@ -6,6 +6,7 @@ pub mod environment;
 pub mod error;
 pub mod id;
 pub mod log;
+pub mod odoo;
 pub mod project;
 pub mod run;
 pub mod urls;
@@ -21,8 +22,6 @@ pub mod config;
 pub mod docker;
 #[cfg(feature = "native")]
 pub mod git;
-#[cfg(feature = "native")]
-pub mod odoo;
 #[cfg(feature = "native")]
 pub mod postgres;
 #[cfg(feature = "native")]

@@ -1,1 +1,12 @@
-//! odoo
+//! Odoo as the platform sees it: what a commit holds, what a build must be told, how its outcome is judged. The
+//! modules are read as data (no Python runs here); the one that reads log lines compiles for the browser too.
+
+mod log_line;
+pub use log_line::{Record, level_of};
+
+#[cfg(feature = "native")]
+pub mod addons;
+#[cfg(feature = "native")]
+pub mod literal;
+#[cfg(feature = "native")]
+pub mod manifest;
