@@ -1,0 +1,93 @@
+//! `cargo xtask bench`: runs the benchmarks. Each is a program that prints its figures beside the goal, met or
+//! missed. A missed figure is shown, and is no failure.
+
+use crate::budget;
+use crate::build::{self, Console, Profile};
+use crate::machine::Machine;
+use crate::setup::{Consent, Purpose, prepare};
+use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
+
+struct Bench {
+    name: &'static str,
+    what: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A binary of this name in the workspace `bench/`, which is given `OPS_BIN` and `OPS_SITE_ROOT`.
+    Program,
+    Wasm,
+}
+
+const ALL: [Bench; 4] = [
+    Bench { name: "push", what: "from push to a green build, beside the same raw Odoo", kind: Kind::Program },
+    Bench {
+        name: "board",
+        what: "from push to card, and from drag to the other browser",
+        kind: Kind::Program,
+    },
+    Bench { name: "idle", what: "resident memory of serve, work and proxy", kind: Kind::Program },
+    Bench { name: "wasm", what: "what the first page loads", kind: Kind::Wasm },
+];
+
+pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
+    let chosen = choose(names)?;
+    prepare(machine, consent, &[Purpose::Up, Purpose::Test])?;
+    let console = build::console(machine, Profile::Release)?;
+    let mut ran = true;
+    for bench in chosen {
+        println!("\n{}: {}", bench.name, bench.what);
+        ran &= match bench.kind {
+            Kind::Wasm => {
+                println!("  {}", budget::measure(machine)?.sentence());
+                true
+            }
+            Kind::Program => program(machine, &console, bench.name)?,
+        };
+    }
+    Ok(if ran { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    names.iter().map(|name| find(name)).collect()
+}
+
+fn find(name: &str) -> Result<&'static Bench> {
+    let known = ALL.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
+    match ALL.iter().find(|bench| bench.name == name) {
+        Some(bench) => Ok(bench),
+        None => bail!("there is no benchmark `{name}`; there are {known}"),
+    }
+}
+
+fn program(machine: &Machine, console: &Console, name: &str) -> Result<bool> {
+    let mut command = machine.command("cargo");
+    command.args(["run", "--release", "--quiet", "--manifest-path", "bench/Cargo.toml", "--bin", name]);
+    console.apply(&mut command);
+    // Other dependency versions than the product's: a target directory of its own.
+    command.env("CARGO_TARGET_DIR", machine.cache.join("target-bench"));
+    // Its figures are its output, so it writes to the terminal itself.
+    let status = command.status().with_context(|| format!("cannot start the benchmark {name}"))?;
+    if !status.success() {
+        println!("  ✗ {name} did not run ({status})");
+    }
+    Ok(status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_means_all_and_a_wrong_one_says_which_there_are() -> Result<()> {
+        assert_eq!(choose(&[])?.len(), ALL.len());
+        assert_eq!(choose(&["idle".to_owned()])?[0].name, "idle");
+        let error = choose(&["speed".to_owned()]).err().context("a wrong name is refused")?;
+        assert!(error.to_string().contains("push, board, idle, wasm"));
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Brings the machine to what a command needs: lists what is missing, asks once, installs it.
+
+use crate::machine::Machine;
+use crate::tools::{self, Tool};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, IsTerminal, Write};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Building and starting OdooOps.
+    Up,
+    /// Running the tests.
+    Test,
+    /// Running the checks.
+    Check,
+    /// Making the Odoo image.
+    Image,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consent {
+    Given,
+    Ask,
+}
+
+impl Consent {
+    pub fn from_flag(yes: bool) -> Self {
+        if yes { Self::Given } else { Self::Ask }
+    }
+}
+
+pub fn prepare(machine: &Machine, consent: Consent, purposes: &[Purpose]) -> Result<()> {
+    let missing: Vec<&Tool> =
+        tools::needed_for(purposes).filter(|tool| (tool.is_there)(machine).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("Missing on this machine:");
+    for tool in &missing {
+        println!("  {:<24} {}", tool.name, tool.why);
+    }
+    agree(consent, missing.len())?;
+    for tool in missing {
+        install(machine, tool)?;
+    }
+    Ok(())
+}
+
+fn install(machine: &Machine, tool: &Tool) -> Result<()> {
+    // An earlier one may have brought it along.
+    if (tool.is_there)(machine).is_some() {
+        return Ok(());
+    }
+    (tool.install)(machine).with_context(|| format!("cannot install {}", tool.name))?;
+    if (tool.is_there)(machine).is_none() {
+        bail!(
+            "{} was installed and is still not found; `cargo xtask doctor` shows what was looked for",
+            tool.name
+        );
+    }
+    Ok(())
+}
+
+fn agree(consent: Consent, count: usize) -> Result<()> {
+    if consent == Consent::Given {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!(
+            "nothing was installed: there is nobody to ask here. Add --yes to install what is listed above"
+        );
+    }
+    let what = if count == 1 { "it" } else { "all of it" };
+    print!("Install {what} now? [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => bail!("nothing was installed"),
+    }
+}
