@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the result depends on. (`xtask` is not among it, nor are tests that are not compiled in.)
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "Cargo.toml",
+    "build.rs",
     "Cargo.lock",
     ".cargo/config.toml",
     "Leptos.toml",
