@@ -8,6 +8,16 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default)]
 pub struct ConfigFlags(pub Flags);
 
+impl ConfigFlags {
+    /// The same flags again, for a process that is to read the same configuration.
+    pub fn to_arguments(&self) -> Vec<String> {
+        let file = self.0.file.iter().flat_map(|file| [format!("--{FILE_FLAG}"), file.display().to_string()]);
+        let keys = KEYS.iter().filter_map(|key| Some((key, self.0.keys.get(key.name)?)));
+        // One argument each: a value may begin with a dash.
+        file.chain(keys.map(|(key, value)| format!("--{}={value}", key.flag()))).collect()
+    }
+}
+
 impl Args for ConfigFlags {
     fn augment_args(command: Command) -> Command {
         let file = Arg::new(FILE_FLAG)

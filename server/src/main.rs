@@ -3,10 +3,13 @@
 mod config_check;
 mod config_flags;
 mod http;
+mod migrate;
+mod proxy;
+mod up;
 
 use clap::{Parser, Subcommand};
 use config_flags::ConfigFlags;
-use odooops::config::Config;
+use odooops::{config::Config, postgres::ops};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +28,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs everything: PostgreSQL, the proxy, the console and a worker.
+    Up,
+    /// Routes browsers to the console and to environments.
+    Proxy,
+    /// Brings the ops database to this program's schema.
+    Migrate,
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
@@ -47,11 +56,16 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let config = Config::load(&cli.flags.0, |name| std::env::var(name).ok())?;
     start_log(&config)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(cli.command, config))
+    up::parent::watch();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(dispatch(cli, config))
 }
 
-async fn dispatch(command: Command, _config: Config) -> Result<ExitCode, Failure> {
-    match command {
+async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Up => up::run(config, cli.flags.to_arguments()).await,
+        Command::Proxy => proxy::run(&config, ops::options(&config, ops::Role::Worker)?).await,
+        Command::Migrate => migrate::run(&config).await,
+        // Answered before the configuration was loaded.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
     }
 }

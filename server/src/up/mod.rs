@@ -1,0 +1,108 @@
+//! `ops up`: everything on one machine. It starts the two clusters, migrates, then keeps three processes running,
+//! each of which can die and come back without the others noticing: `ops proxy`, `ops serve`, `ops work`.
+//!
+//! One supervisor per data directory holds its lock. When the supervisor itself is killed, the roles see their
+//! standard input close and end; the clusters go on until the next start, which stops them first.
+
+mod keep;
+mod lock;
+mod log;
+pub mod parent;
+mod prepare;
+mod ready;
+mod role;
+
+use crate::Failure;
+use keep::{Kept, Unit, keep};
+use log::Log;
+use odooops::{
+    config::Config,
+    postgres::{Cluster, Kind},
+};
+use role::Role;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Until SIGTERM or Ctrl-C. What was started is stopped in reverse order, however far it came.
+pub async fn run(config: Config, flags: Vec<String>) -> Result<ExitCode, Failure> {
+    prepare::folders(&config)?;
+    let _lock = lock::hold(&config.lock_file())?;
+    let log = Log::open(config.logs_dir())?;
+    let stop = stopped_by_signal()?;
+    let mut units = Vec::new();
+    let outcome = start(&config, flags, &log, &stop, &mut units).await;
+    if outcome.is_ok() {
+        stop.cancelled().await;
+        log.say("stopping");
+    }
+    for unit in units.into_iter().rev() {
+        unit.stop().await;
+    }
+    log.say("stopped");
+    log.close().await;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn start(
+    config: &Config,
+    flags: Vec<String>,
+    log: &Log,
+    stop: &CancellationToken,
+    units: &mut Vec<Kept>,
+) -> Result<(), Failure> {
+    let (control, tenants) = tokio::try_join!(
+        cluster(config, Kind::Control, config.database_url.is_some(), log),
+        cluster(config, Kind::Tenants, config.tenants_url.is_some(), log),
+    )?;
+    // Both are in the list before anything else can fail, so that neither is left running.
+    units.extend([tenants, control].into_iter().flatten());
+    prepare::databases(config, log).await?;
+    let listener = role::listen(config.listen)?;
+    for (subcommand, listener) in [("proxy", Some(listener)), ("serve", None), ("work", None)] {
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        let role = Role::new(subcommand, flags.clone(), listener)?;
+        units.push(keep(Unit::Role(role), log).await?);
+    }
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        told = ready::announce(config, log) => told,
+    }
+}
+
+async fn cluster(config: &Config, kind: Kind, is_external: bool, log: &Log) -> Result<Option<Kept>, Failure> {
+    if is_external {
+        return Ok(None);
+    }
+    let cluster = match kind {
+        Kind::Control => Cluster::control(config).await?,
+        Kind::Tenants | Kind::Throwaway => Cluster::tenants(config).await?,
+    };
+    let begun = tokio::time::Instant::now();
+    let name = kind.name();
+    log.say(&format!("starting PostgreSQL ({name})"));
+    let kept = keep(Unit::Cluster(cluster.clone()), log).await?;
+    let bootstrapped = prepare::roles(config, &cluster).await;
+    if let Err(failure) = bootstrapped {
+        kept.stop().await;
+        return Err(failure);
+    }
+    log.say(&format!("PostgreSQL ({name}) is ready after {:.1} s", begun.elapsed().as_secs_f64()));
+    Ok(Some(kept))
+}
+
+fn stopped_by_signal() -> Result<CancellationToken, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,131 @@
+//! A role as a process: this same program with another subcommand, in a process group of its own, so that a Ctrl-C
+//! in the terminal reaches only the supervisor and the order of stopping stays ours.
+
+use super::parent::SUPERVISED;
+use crate::Failure;
+use command_fds::{CommandFdExt, FdMapping};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    net::TcpSocket,
+    process::{Child, ChildStdin, Command},
+    sync::mpsc::Sender,
+    time::timeout,
+};
+
+const BACKLOG: u32 = 1024;
+/// A longer one goes on in the next.
+const LONGEST_LINE: u64 = 64 << 10;
+/// The first file descriptor after the standard ones, as systemd's socket activation has it.
+const LISTEN_FD: i32 = 3;
+
+pub struct Role {
+    subcommand: &'static str,
+    program: PathBuf,
+    flags: Vec<String>,
+    /// Held here over restarts of the proxy: connections wait meanwhile, none is refused.
+    listener: Option<OwnedFd>,
+}
+
+pub struct RunningRole {
+    child: Child,
+    /// Closes with us, by which the process knows.
+    _hold: Option<ChildStdin>,
+}
+
+/// The address that browsers reach, opened before anything is started that would have to be stopped again.
+pub fn listen(address: SocketAddr) -> Result<OwnedFd, Failure> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    let taken = |error| {
+        format!("{address} cannot be listened on: {error}. Stop what uses it, or choose another --listen.")
+    };
+    socket.bind(address).map_err(taken)?;
+    let listener: TcpListener = socket.listen(BACKLOG).map_err(taken)?.into_std()?;
+    Ok(listener.into())
+}
+
+impl Role {
+    pub fn new(
+        subcommand: &'static str,
+        flags: Vec<String>,
+        listener: Option<OwnedFd>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { subcommand, program: program()?, flags, listener })
+    }
+
+    pub fn name(&self) -> &str {
+        self.subcommand
+    }
+
+    pub fn start(&self, lines: Sender<String>) -> Result<RunningRole, Failure> {
+        let mut command = Command::new(&self.program);
+        command.arg(self.subcommand).args(&self.flags).env(SUPERVISED, "1").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(listener) = &self.listener {
+            let mapping = FdMapping { parent_fd: listener.try_clone()?, child_fd: LISTEN_FD };
+            command.fd_mappings(vec![mapping])?.env("LISTEN_FDS", "1").env_remove("LISTEN_PID");
+        }
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
+        if let Some(output) = child.stdout.take() {
+            tokio::spawn(forward(output, lines.clone()));
+        }
+        if let Some(output) = child.stderr.take() {
+            tokio::spawn(forward(output, lines));
+        }
+        let hold = child.stdin.take();
+        Ok(RunningRole { child, _hold: hold })
+    }
+}
+
+impl RunningRole {
+    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// SIGTERM, and SIGKILL when that does not help.
+    pub async fn stop(&mut self) -> io::Result<ExitStatus> {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill(pid, Signal::SIGTERM)?;
+        }
+        match timeout(Duration::from_secs(30), self.child.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                self.child.start_kill()?;
+                self.child.wait().await
+            }
+        }
+    }
+}
+
+/// This program. After an upgrade replaced the file, the kernel calls the old one deleted; the new one is at the
+/// same path.
+fn program() -> Result<PathBuf, Failure> {
+    let path = std::env::current_exe()?;
+    match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => Ok(path),
+    }
+}
+
+/// Lines that are not UTF-8 are shown as far as they are; nothing ends the reading but the end.
+async fn forward(output: impl AsyncRead + Unpin, lines: Sender<String>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!((&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await, Ok(1..)) {
+        _ = lines.send(String::from_utf8_lossy(&line).trim_end().to_owned()).await;
+        line.clear();
+    }
+}
