@@ -50,6 +50,11 @@ impl<'a> Cluster<'a> {
         format!("postgres://{OWNER}:{}@127.0.0.1:{}/{DATABASE}", self.password, self.port)
     }
 
+    /// For tests, which make databases and roles of their own, each by the project's own code.
+    pub fn superuser_url(&self) -> String {
+        format!("postgres://postgres:{}@127.0.0.1:{}/postgres", self.password, self.port)
+    }
+
     /// Every file of migrations/, in the order of their names, each in one transaction.
     pub fn migrate(&self) -> Result<()> {
         step::own("migrations", || {
