@@ -1,7 +1,5 @@
 //! The page's one websocket.
 
-mod client;
 mod message;
 
-pub use client::{Live, LiveStatus, provide_live, use_live};
 pub use message::*;
