@@ -1,5 +1,6 @@
 //! The binary `ops`: one program with several roles. This file only knows which module each subcommand is.
 
+mod cli;
 mod config_check;
 mod config_flags;
 mod http;
@@ -37,6 +38,8 @@ enum Command {
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
+    #[command(flatten)]
+    Api(cli::Command),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
         Command::Migrate => migrate::run(&config).await,
         // Answered before the configuration was loaded.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
+        Command::Api(command) => Ok(cli::run(command, &config).await?),
     }
 }
 

@@ -15,6 +15,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use api::{CreatedToken, EnvironmentRequest, LoginLink, MoveRequest, NewToken, ProblemBody, ProjectRequest, Queued};
 pub use auth::{ClientAddress, Identity};
 pub use web::Web;
 

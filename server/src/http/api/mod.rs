@@ -11,7 +11,11 @@ mod runs;
 mod stream;
 mod watch;
 
+pub use branches::MoveRequest;
+pub use environments::{EnvironmentRequest, Queued};
+pub use identity::{CreatedToken, LoginLink, NewToken};
 pub use problem::{Problem, ProblemBody};
+pub use projects::ProjectRequest;
 
 use super::Web;
 use axum::{Json, Router, extract::DefaultBodyLimit, routing::get};

@@ -1,0 +1,96 @@
+use super::{
+    CliError, Client, follow,
+    output::{Output, duration, moment, or_dash},
+    project::segment,
+};
+use clap::Subcommand;
+use odooops::{
+    id::RunId,
+    run::{RunSummary, RunView},
+};
+use reqwest::Method;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The runs of a project, newest first.
+    List {
+        #[arg(long, short)]
+        project: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One run with its steps.
+    Show { run: RunId },
+    /// The log of a run.
+    Logs {
+        run: RunId,
+        /// Goes on until the run has ended.
+        #[arg(long, short)]
+        follow: bool,
+        /// Lines after this sequence.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+    },
+    /// Ends a run and removes what it made.
+    Cancel { run: RunId },
+}
+
+pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::List { project, limit } => {
+            let path = format!("/projects/{}/runs?limit={limit}", segment(&project));
+            let runs: Vec<RunSummary> = client.get(&path).await?;
+            let columns = ["RUN", "KIND", "STATUS", "REF", "COMMIT", "SUBJECT", "QUEUED", "TOOK"];
+            output.list(&runs, &columns, |r| {
+                vec![
+                    r.id.to_string(),
+                    r.kind.to_string(),
+                    r.status.to_string(),
+                    r.branch.as_ref().map_or_else(|| r.git_ref.clone(), ToString::to_string),
+                    r.commit_sha.chars().take(8).collect(),
+                    r.commit_subject.clone().unwrap_or_default(),
+                    moment(Some(r.queued_at)),
+                    duration(r.started_at, r.finished_at),
+                ]
+            })?;
+        }
+        Command::Show { run } => {
+            let run: RunView = client.get(&format!("/runs/{run}")).await?;
+            output.show(&run, text)?;
+        }
+        Command::Logs { run, follow, after } => follow::logs(client, output, run, after, follow).await?,
+        Command::Cancel { run } => {
+            client.act(Method::POST, &format!("/runs/{run}/cancel")).await?;
+            let done = serde_json::json!({ "run_id": run, "cancel_requested": true });
+            output.show(&done, |_| format!("Run {run} is being canceled."))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(run: &RunView) -> String {
+    let mut text = format!(
+        "{} {} of {}: {}\nproject:     {}\ncommit:      {} {}\nqueued:      {}\ntook:        {}\nenvironment: {}",
+        run.kind,
+        run.id,
+        run.branch.as_ref().map_or(run.git_ref.as_str(), |branch| branch.as_str()),
+        run.status,
+        run.project_slug,
+        run.commit_sha,
+        run.commit_subject.as_deref().unwrap_or_default(),
+        moment(Some(run.queued_at)),
+        or_dash(Some(duration(run.started_at, run.finished_at)).filter(|took| !took.is_empty())),
+        or_dash(run.environment.as_ref().map(|environment| &environment.url)),
+    );
+    if let Some(error) = &run.error_message {
+        text.push_str(&format!("\nerror:       {error}"));
+    }
+    for step in &run.steps {
+        let took = step.duration_ms.map(|ms| format!("{:.1}s", ms as f64 / 1000.0)).unwrap_or_default();
+        let note = step.note.as_deref().unwrap_or_default();
+        text.push_str(&format!("\n  {:<9} {:<9} {took:>8}  {note}", step.step.as_str(), step.state.as_str()));
+    }
+    text
+}
