@@ -6,6 +6,7 @@ mod config_flags;
 mod http;
 mod migrate;
 mod proxy;
+mod serve;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -33,11 +34,15 @@ enum Command {
     Up,
     /// Routes browsers to the console and to environments.
     Proxy,
+    /// Serves the console and the API, behind `ops proxy`.
+    Serve(serve::ServeArgs),
     /// Brings the ops database to this program's schema.
     Migrate,
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
+    /// Serves the console and the API, behind `ops proxy`.
+    Serve(serve::ServeArgs),
     #[command(flatten)]
     Api(cli::Command),
 }
@@ -67,9 +72,11 @@ async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Up => up::run(config, cli.flags.to_arguments()).await,
         Command::Proxy => proxy::run(&config, ops::options(&config, ops::Role::Worker)?).await,
+        Command::Serve(args) => serve::run(config, args).await,
         Command::Migrate => migrate::run(&config).await,
         // Answered before the configuration was loaded.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(config, args).await,
         Command::Api(command) => Ok(cli::run(command, &config).await?),
     }
 }

@@ -74,7 +74,8 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
 }
 
 fn text(branch: &str, moved: &Moved) -> String {
-    let build = |run: &Option<_>| run.as_ref().map(|run| format!(" Build {run} is queued.")).unwrap_or_default();
+    let build =
+        |run: &Option<_>| run.as_ref().map(|run| format!(" Build {run} is queued.")).unwrap_or_default();
     match moved {
         Moved::Nothing => format!("{branch} is there already."),
         Moved::Restaged { to, run } => format!("{branch} is in {to} now.{}", build(run)),

@@ -41,7 +41,10 @@ impl Client {
         let bad = || CliError::BadUrl(url.to_owned());
         let parsed = reqwest::Url::parse(url).map_err(|_| bad())?;
         let host = parsed.host_str().ok_or_else(bad)?;
-        let here = host == "localhost" || host.ends_with(".localhost") || host == "[::1]" || host.starts_with("127.");
+        let here = host == "localhost"
+            || host.ends_with(".localhost")
+            || host == "[::1]"
+            || host.starts_with("127.");
         match parsed.scheme() {
             "https" => {}
             "http" if here => {}
@@ -159,7 +162,9 @@ mod tests {
     #[test]
     fn a_token_never_travels_in_clear_text_to_another_machine() {
         let to = |url: &str| Client::remote(url, SecretString::from("ops_x"));
-        for good in ["https://ops.example", "http://localhost:3000", "http://127.0.0.1:3000", "https://ops.example/"] {
+        for good in
+            ["https://ops.example", "http://localhost:3000", "http://127.0.0.1:3000", "https://ops.example/"]
+        {
             assert!(to(good).is_ok(), "{good}");
         }
         assert!(matches!(to("http://ops.example"), Err(CliError::ClearText)));

@@ -61,17 +61,21 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
         Command::List { project } => {
             let path = format!("/projects/{}/environments", segment(&project));
             let environments: Vec<EnvironmentSummary> = client.get(&path).await?;
-            output.list(&environments, &["ENVIRONMENT", "BRANCH", "STAGE", "STATE", "COMMIT", "ADDRESS", "CREATED"], |e| {
-                vec![
-                    e.id.to_string(),
-                    or_dash(e.branch.as_ref()),
-                    e.stage.to_string(),
-                    format!("{:?}", e.state).to_lowercase(),
-                    e.commit_sha.short().to_owned(),
-                    e.url.clone(),
-                    moment(Some(e.created_at)),
-                ]
-            })?;
+            output.list(
+                &environments,
+                &["ENVIRONMENT", "BRANCH", "STAGE", "STATE", "COMMIT", "ADDRESS", "CREATED"],
+                |e| {
+                    vec![
+                        e.id.to_string(),
+                        or_dash(e.branch.as_ref()),
+                        e.stage.to_string(),
+                        format!("{:?}", e.state).to_lowercase(),
+                        e.commit_sha.short().to_owned(),
+                        e.url.clone(),
+                        moment(Some(e.created_at)),
+                    ]
+                },
+            )?;
         }
         Command::Show { environment } => {
             let environment: EnvironmentSummary = client.get(&format!("/environments/{environment}")).await?;

@@ -37,7 +37,13 @@ impl Patience {
     }
 }
 
-pub async fn logs(client: &Client, output: Output, run: RunId, after: i64, follow: bool) -> Result<(), CliError> {
+pub async fn logs(
+    client: &Client,
+    output: Output,
+    run: RunId,
+    after: i64,
+    follow: bool,
+) -> Result<(), CliError> {
     let mut after = after;
     let mut patience = Patience(None);
     loop {

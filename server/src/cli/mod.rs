@@ -87,8 +87,12 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, CliError
         Command::Branch(group) => {
             branch::run(group.command, &group.reach.client(config)?, group.reach.output()).await
         }
-        Command::Run(group) => run::run(group.command, &group.reach.client(config)?, group.reach.output()).await,
-        Command::Env(group) => env::run(group.command, &group.reach.client(config)?, group.reach.output()).await,
+        Command::Run(group) => {
+            run::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+        }
+        Command::Env(group) => {
+            env::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+        }
         Command::Token(group) => {
             token::run(group.command, &group.reach.client(config)?, group.reach.output()).await
         }

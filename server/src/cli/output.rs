@@ -54,7 +54,9 @@ pub fn say(text: &str) -> io::Result<()> {
 /// and tabs, no marks that change the direction of text.
 pub fn clean(text: &str) -> String {
     let kept = |c: char| {
-        c == '\n' || c == '\t' || !(c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        c == '\n'
+            || c == '\t'
+            || !(c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
     };
     text.chars().filter(|c| kept(*c)).collect()
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use odooops::{
     Error, Result,
@@ -96,6 +96,17 @@ pub async fn by_cookie_or_token(State(web): State<Web>, mut request: Request, ne
         Err(error) => return Problem(error).into_response(),
     }
     next.run(request).await
+}
+
+/// Pages are for people who are known; others are asked to sign in. Server functions answer for themselves.
+pub async fn sign_in_first(request: Request, next: Next) -> Response {
+    const OPEN: [&str; 5] = ["/sign-in", "/pkg/", "/fonts/", "/static/", "/api/"];
+    let path = request.uri().path();
+    let known = request.extensions().get::<Identity>().is_some();
+    if known || OPEN.iter().any(|open| path.starts_with(open)) || path == "/favicon.ico" {
+        return next.run(request).await;
+    }
+    Redirect::to("/sign-in").into_response()
 }
 
 /// Everybody on the server's own socket is the platform administrator.

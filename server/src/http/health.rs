@@ -11,7 +11,7 @@ pub async fn healthz() -> &'static str {
 
 /// The database answers, and its schema is this program's.
 pub async fn readyz(State(web): State<Web>) -> (StatusCode, &'static str) {
-    let check = is_migrated(&web);
+    let check = odooops::postgres::ops::is_current(&web.pool);
     match tokio::time::timeout(Duration::from_secs(2), check).await {
         Ok(Ok(true)) => (StatusCode::OK, "ready\n"),
         Ok(Ok(false)) => (StatusCode::SERVICE_UNAVAILABLE, "migrations are missing\n"),
@@ -21,10 +21,4 @@ pub async fn readyz(State(web): State<Web>) -> (StatusCode, &'static str) {
         }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
-}
-
-/// The newest migration of this program is in the database. A newer one is fine: schemas serve the release before.
-async fn is_migrated(web: &Web) -> odooops::Result<bool> {
-    let id = sqlx::query_scalar!("select id from ops.installation").fetch_optional(&web.pool).await?;
-    Ok(id.is_some())
 }

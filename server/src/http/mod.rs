@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod console;
 mod cookie;
 mod csp;
 mod health;
@@ -15,43 +16,35 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use api::{CreatedToken, EnvironmentRequest, LoginLink, MoveRequest, NewToken, ProblemBody, ProjectRequest, Queued};
+pub use api::{
+    CreatedToken, EnvironmentRequest, LoginLink, MoveRequest, NewToken, ProblemBody, ProjectRequest, Queued,
+};
 pub use auth::{ClientAddress, Identity};
 pub use web::Web;
 
+use api::Problem;
 use axum::{
     Router,
-    http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state as with},
     routing::{get, post},
 };
-use tower_http::{compression::CompressionLayer, services::ServeDir, set_header::SetResponseHeaderLayer};
-
-/// Files whose name holds the hash of what is in them never change.
-const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+use odooops::Error;
+use sha2::{Digest, Sha256};
+use std::path::Path;
 
 /// What the proxy forwards: the console, its live socket, the API.
 pub fn console(web: &Web) -> Router {
-    let files = ServeDir::new(web.config.site_root.join("pkg")).precompressed_br();
-    let pages = Router::new()
+    Router::new()
         .route("/sign-in", get(sign_in::show).post(sign_in::redeem))
         .route("/sign-out", post(sign_in::sign_out))
-        .layer(CompressionLayer::new());
-    Router::new()
-        .merge(pages)
         .route("/live", get(live::upgrade))
         .nest("/api/v1", api::routes())
-        // Nobody is asked for below: these need no identity and change nothing.
+        .fallback_service(pages(web))
         .layer(with(web.clone(), origin::same_origin))
         .layer(with(web.clone(), auth::by_cookie_or_token))
+        // Below, nobody is asked who they are: these tell nothing and change nothing.
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .nest_service(
-            "/pkg",
-            tower::ServiceBuilder::new()
-                .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, FOREVER))
-                .service(files),
-        )
         .layer(with(web.clone(), csp::headers))
         .with_state(web.clone())
 }
@@ -69,4 +62,22 @@ pub fn socket(web: &Web) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .with_state(web.clone())
+}
+
+/// Pages and server functions, as far as they were built. Without them API and git still work.
+fn pages(web: &Web) -> Router {
+    match console::options(&web.config.site_root) {
+        Ok(options) => console::router(web.app(), options).layer(from_fn(auth::sign_in_first)),
+        Err(missing) => {
+            tracing::warn!("{missing}");
+            Router::new().fallback(async || Problem(Error::not_found("entry")))
+        }
+    }
+}
+
+/// Differs between builds of the console: the hashes of its files, else the version.
+pub fn build_id(site_root: &Path) -> String {
+    let hashes = console::options(site_root).ok().and_then(|options| std::fs::read(&*options.hash_file).ok());
+    let digest = Sha256::digest(hashes.as_deref().unwrap_or(env!("CARGO_PKG_VERSION").as_bytes()));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
