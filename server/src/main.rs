@@ -41,8 +41,6 @@ enum Command {
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
-    /// Serves the console and the API, behind `ops proxy`.
-    Serve(serve::ServeArgs),
     #[command(flatten)]
     Api(cli::Command),
 }
@@ -76,7 +74,6 @@ async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
         Command::Migrate => migrate::run(&config).await,
         // Answered before the configuration was loaded.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
-        Command::Serve(args) => serve::run(config, args).await,
         Command::Api(command) => Ok(cli::run(command, &config).await?),
     }
 }
