@@ -129,7 +129,7 @@ fn request(method: &str, host: &str, path: &str, body: impl Into<Bytes>) -> Requ
 
 async fn connect<B>(address: SocketAddr) -> http1::SendRequest<B>
 where
-    B: http_body::Body<Error: Into<super::body::BoxError>, Data: Send> + Send + 'static,
+    B: hyper::body::Body<Error: Into<super::body::BoxError>, Data: Send> + Send + 'static,
 {
     let stream = TcpStream::connect(address).await.unwrap();
     let (client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -188,4 +188,15 @@ impl Seen {
     fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str()).collect()
     }
+}
+
+/// Does the work when it is dropped: tells that a handler or a body was given up.
+fn on_drop(work: impl FnMut()) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(work)
 }

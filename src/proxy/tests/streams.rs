@@ -1,6 +1,6 @@
 //! Bodies of any size pass without being collected, and a slow side holds back only its own other side.
 
-use super::{PATIENCE, Proxy, connect, mirror, request, route, upstream};
+use super::{PATIENCE, Proxy, connect, mirror, on_drop, request, route, upstream};
 use crate::environment::EnvironmentState;
 use axum::{Router, body::Body, extract::Request, routing::any};
 use bytes::Bytes;
@@ -130,7 +130,7 @@ async fn a_client_that_does_not_read_holds_back_its_upstream_and_nobody_else() {
 #[tokio::test]
 async fn an_upstream_that_does_not_read_holds_back_its_client() {
     let proxy = Proxy::start().await;
-    let (release, mut released) = watch::channel(false);
+    let (release, released) = watch::channel(false);
     let deaf = Router::new().fallback(any(move |request: Request| {
         let mut released = released.clone();
         async move {
@@ -163,7 +163,7 @@ async fn a_client_that_leaves_ends_the_work_of_its_upstream() {
         let (begun, ended) = (begun.clone(), ended.clone());
         async move {
             // Dropped with the handler.
-            let _guard = scopeguard(move || ended.notify_one());
+            let _guard = on_drop(move || ended.notify_one());
             begun.notify_one();
             std::future::pending::<()>().await;
         }
@@ -174,14 +174,4 @@ async fn a_client_that_leaves_ends_the_work_of_its_upstream() {
     timeout(PATIENCE, begin.notified()).await.unwrap();
     drop(client);
     timeout(PATIENCE, end.notified()).await.unwrap();
-}
-
-fn scopeguard(work: impl FnMut()) -> impl Drop {
-    struct Guard<F: FnMut()>(F);
-    impl<F: FnMut()> Drop for Guard<F> {
-        fn drop(&mut self) {
-            (self.0)();
-        }
-    }
-    Guard(work)
 }
