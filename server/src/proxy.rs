@@ -3,9 +3,9 @@
 use crate::Failure;
 use listenfd::ListenFd;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use odooops::{config::Config, proxy};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use odooops::{config::Config, postgres::ops, proxy};
+use sqlx::postgres::PgConnectOptions;
+use std::{net::SocketAddr, process::ExitCode};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
@@ -19,12 +19,8 @@ const BACKLOG: u32 = 1024;
 pub async fn run(config: &Config, database: PgConnectOptions) -> Result<ExitCode, Failure> {
     raise_file_limit();
     let listener = listener(config.listen)?;
-    let database = PgPoolOptions::new()
-        // One listens, one reads.
-        .max_connections(2)
-        .min_connections(0)
-        .acquire_timeout(Duration::from_secs(5))
-        .connect_lazy_with(database.application_name("ops proxy"));
+    // One connection listens, one reads.
+    let database = ops::connect(database.application_name("ops proxy"), 2);
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stopping = stop.clone();

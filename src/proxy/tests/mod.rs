@@ -1,5 +1,6 @@
 //! The proxy as a whole, with real servers on loopback behind it.
 
+mod database;
 mod environments;
 mod hosts;
 mod limits;
