@@ -1,4 +1,5 @@
 use super::{Docker, DockerError, labels};
+use crate::id::RunId;
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
 use std::collections::HashMap;
 
@@ -57,5 +58,31 @@ impl Docker {
             .filter(|image| image.labels.contains_key(labels::INSTALLATION))
             .flat_map(|image| image.repo_tags)
             .collect())
+    }
+
+    /// Images without a name that a build of this run left behind.
+    pub(super) async fn untagged_images(&self, run: RunId) -> Result<Vec<String>, DockerError> {
+        let mut filters = self.ours();
+        filters.entry("label".to_owned()).or_default().push(format!("{}={run}", labels::RUN));
+        filters.insert("dangling".to_owned(), vec!["true".to_owned()]);
+        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+        Ok(self.client.list_images(Some(options)).await?.into_iter().map(|image| image.id).collect())
+    }
+
+    /// Removes them, with the steps that they consist of.
+    pub(super) async fn remove_untagged_images(&self, run: RunId) -> Result<(), DockerError> {
+        for id in self.untagged_images(run).await? {
+            match self
+                .client
+                .remove_image(&id, None::<RemoveImageOptions>, None)
+                .await
+                .map_err(DockerError::from)
+            {
+                // In use by a container that is just going.
+                Err(DockerError::NotFound(_) | DockerError::Conflict(_)) | Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }

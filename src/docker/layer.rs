@@ -27,6 +27,7 @@ const MAX_FILES: usize = 64;
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// pip prints kilobytes; a build that prints more than this is broken or hostile.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
+const MAX_ERRORS: usize = 8;
 /// Where the host keeps its certificate authorities; companies add theirs there.
 pub const HOST_CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -127,7 +128,8 @@ impl Docker {
                 self.remove_container(&container.id).await?;
             }
         }
-        self.remove_network(network).await
+        self.remove_network(network).await?;
+        self.remove_untagged_images(run).await
     }
 
     async fn image_id(&self, name: &str) -> Result<String, LayerError> {
@@ -161,9 +163,9 @@ impl Docker {
             if end.is_some() {
                 splitter.finish(|line| ready.push(line.text));
             }
-            for line in ready.drain(..) {
+            for line in ready.drain(..).filter(|line| !is_of_builder(line)) {
                 let line = readable(&line, &request.requirements);
-                if line.starts_with("ERROR: ") && errors.len() < 8 {
+                if errors.len() < MAX_ERRORS && is_error(&line) {
                     errors.push(line.clone());
                 }
                 lines.send(line).await.map_err(|_| LayerError::Canceled)?;
@@ -303,6 +305,27 @@ fn options(tag: &str, network: &str, proxy: &str, limits: Limits) -> BuildImageO
     }
 }
 
+/// pip's own sentences, and the last line of a traceback where it fails itself: `package.module.Error: reason`.
+fn is_error(line: &str) -> bool {
+    let of_traceback = line.split_once(": ").is_some_and(|(class, reason)| {
+        let name = class.rsplit('.').next().unwrap_or_default();
+        class.contains('.')
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+            && class.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_')
+            && !reason.is_empty()
+    });
+    of_traceback || (line.starts_with("ERROR: ") && line != "ERROR: Exception:")
+}
+
+/// Docker's own lines between pip's.
+fn is_of_builder(line: &str) -> bool {
+    let built = |id: &str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ["Step ", " ---> ", "Removing intermediate container ", "Successfully tagged "]
+        .iter()
+        .any(|prefix| line.starts_with(prefix))
+        || line.strip_prefix("Successfully built ").is_some_and(built)
+}
+
 /// Without the colours that the builder gives to standard error, and with the names that the user knows.
 fn readable(line: &str, files: &[RequirementsFile]) -> String {
     let mut text = String::with_capacity(line.len());
@@ -328,8 +351,13 @@ fn readable(line: &str, files: &[RequirementsFile]) -> String {
 }
 
 fn explain(errors: &[String], docker: &str, refused: &[String]) -> String {
-    let mut text =
-        errors.iter().map(|line| line.trim_start_matches("ERROR: ").trim()).collect::<Vec<_>>().join(" ");
+    let mut text = errors
+        .iter()
+        .map(|line| line.trim_start_matches("ERROR: ").trim())
+        // Only sends to a manual; the sentence before has said it.
+        .filter(|line| !line.starts_with("ResolutionImpossible"))
+        .collect::<Vec<_>>()
+        .join(" ");
     if text.is_empty() {
         text = docker.to_owned();
     }
@@ -396,6 +424,9 @@ mod tests {
              refused: github.com:443)"
         );
         assert_eq!(explain(&[], "returned a non-zero code: 1", &[]), "returned a non-zero code: 1");
+        assert!(
+            is_of_builder("Successfully built 0123456789ab") && !is_of_builder("Successfully built lxml")
+        );
         assert_eq!(readable("\u{1b}[2Jx\u{1b}[", &[]), "2Jx");
     }
 }

@@ -22,6 +22,8 @@ mod subnet;
 #[cfg(test)]
 mod docker_tests;
 #[cfg(test)]
+mod odoo_tests;
+#[cfg(test)]
 pub mod testing;
 
 pub use check::Refusal;
