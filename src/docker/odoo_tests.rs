@@ -68,7 +68,7 @@ async fn odoo_requirements_that_do_not_resolve_say_why() {
     for (requirements, expected) in [
         ("iniconfig==99.0\n", "No matching distribution found for iniconfig==99.0"),
         ("iniconfig==2.1.0\niniconfig==2.0.0\n", "have conflicting dependencies."),
-        ("; touch /tmp/pwned $(id)\n", "InvalidRequirement"),
+        ("; touch /tmp/pwned $(id)\n", "InvalidMarker: Expected a marker variable"),
         ("thing @ https://example.invalid/thing.tar.gz\n", "refused: example.invalid:443"),
         ("-r /etc/shadow\n", "Permission denied"),
     ] {
