@@ -37,7 +37,7 @@ pub enum PostgresError {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("there is no finished template `{0}`")]
     NoTemplate(String),
-    #[error("`{0}` is no name of a template: write a-z, 0-9 and _, at most 40, a letter first")]
+    #[error("`{0}` is no name of a template: write a-z, 0-9 and _, at most 40 of them")]
     TemplateName(String),
     #[error("a cryptographic library refused: {0}")]
     Crypto(String),

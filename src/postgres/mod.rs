@@ -6,6 +6,8 @@
 
 mod bootstrap;
 mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod error;
 pub mod ops;
 mod password;
@@ -16,8 +18,12 @@ mod recovery;
 mod settings;
 mod template;
 mod tenants;
+#[cfg(test)]
+mod tenants_tests;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing_tenants;
 
 pub use bootstrap::{bootstrap_control, bootstrap_tenants};
 pub use cluster::{Cluster, Kind};

@@ -1,8 +1,7 @@
 //! Environments' databases, as a worker needs them: made from a template, listed, dropped.
 //!
 //! Each environment has one database and one role, both named after its id. Any call may be killed between two
-//! statements and repeated: a database belongs to its role only after the last one, until then nobody but the
-//! administrator can enter it.
+//! statements and repeated: whatever an earlier one left is replaced, and a password is told only when all is done.
 
 use super::{
     PostgresError,
@@ -110,6 +109,9 @@ impl Tenants {
             // Closed until PUBLIC's right to connect is gone.
             format!("CREATE DATABASE {quoted} TEMPLATE {template} ALLOW_CONNECTIONS false"),
             format!("REVOKE ALL ON DATABASE {quoted} FROM PUBLIC"),
+            // The schema `public` belongs to the database's owner, who must be able to create in it to be given
+            // its objects.
+            format!("ALTER DATABASE {quoted} OWNER TO {quoted}"),
             format!("ALTER DATABASE {quoted} ALLOW_CONNECTIONS true"),
         ];
         for statement in statements {
@@ -118,7 +120,6 @@ impl Tenants {
         let mut inside = self.admin_options(&name).connect().await?;
         inside.execute(format!("REASSIGN OWNED BY {template} TO {quoted}").as_str()).await?;
         inside.close().await?;
-        conn.execute(format!("ALTER DATABASE {quoted} OWNER TO {quoted}").as_str()).await?;
         Ok(Login { role: name.clone(), database: name, password: password.into_inner() })
     }
 

@@ -29,6 +29,9 @@ use uuid::Uuid;
 /// Databases of tests that were killed are removed when they are older than any test runs.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
 
+/// Part of the template's name: raise it when what `fill_template` does changes.
+const TEMPLATE_RECIPE: &str = "2";
+
 /// A migrated ops database of this test's own, and a pool for each role. Dropped with it.
 #[derive(Debug)]
 pub struct TestDb {
@@ -133,7 +136,7 @@ impl Server {
 
     /// The name of the migrated database that tests copy; made by the first who needs it.
     async fn make_template(&self, conn: &mut PgConnection) -> String {
-        let mut digest = Sha256::new();
+        let mut digest = Sha256::new_with_prefix(TEMPLATE_RECIPE);
         for migration in MIGRATIONS.iter() {
             digest.update(&*migration.checksum);
         }
