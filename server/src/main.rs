@@ -3,10 +3,12 @@
 mod cli;
 mod config_check;
 mod config_flags;
+mod hook;
 mod http;
 mod migrate;
 mod proxy;
 mod serve;
+mod ssh;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +48,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = hook::called_as_link() {
+        return code;
+    }
     match start(Cli::parse()) {
         Ok(code) => code,
         Err(failure) => {

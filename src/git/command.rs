@@ -109,6 +109,17 @@ impl Git {
         Ok(git)
     }
 
+    /// Inside a hook, where everything is made and checked already.
+    pub(super) fn in_hook(root: PathBuf) -> Self {
+        Self(Arc::new(GitSettings {
+            root,
+            ops: PathBuf::new(),
+            allow_file: false,
+            allow_private_hosts: false,
+            ssh_key: None,
+        }))
+    }
+
     pub fn settings(&self) -> &GitSettings {
         &self.0
     }

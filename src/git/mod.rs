@@ -17,6 +17,7 @@ mod error;
 mod http_backend;
 mod merge;
 mod network;
+mod quarantine;
 mod reconcile;
 mod remote;
 mod repository;
@@ -34,7 +35,10 @@ pub use error::{GitError, Result};
 pub use http_backend::{Backend, BackendRequest};
 pub use merge::{Author, Merge, MergeDone, Merged, merge_branches, preview_merge};
 pub use network::is_public;
-pub use reconcile::{Missed, keep_reconciling, missed_pushes, reconcile, reconcile_project};
+pub use quarantine::Quarantine;
+pub use reconcile::{
+    Missed, hold_heads_in_txn, keep_reconciling, missed_pushes, reconcile, reconcile_project,
+};
 pub use repository::{Repositories, Repository};
 pub use seed::SeedCommit;
 pub use submodule::Submodule;

@@ -39,6 +39,14 @@ pub fn missed_pushes(heads: Vec<(BranchName, CommitLine)>, known: &[branch::quer
     missed
 }
 
+/// Everyone who reads heads to record them holds this lock of the project until the record is committed, so that a
+/// commit is recorded once and never after a newer one. Row locks would not do: a new branch has no row yet.
+pub async fn hold_heads_in_txn(conn: &mut PgConnection, project: ProjectId) -> Result<()> {
+    let name = format!("git heads {project}");
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended($1, 0))", name).execute(conn).await?;
+    Ok(())
+}
+
 /// One look at one project: fetches when it has a remote, then records what was missed.
 pub async fn reconcile_project(
     pool: &PgPool,
@@ -51,8 +59,8 @@ pub async fn reconcile_project(
     if let Some(url) = remote {
         repository.fetch(url).await?;
     }
-    // Heads are read inside the transaction that holds the branches: a push that is recorded meanwhile waits.
     let mut txn = access::begin_as(pool, actor.user_id).await?;
+    hold_heads_in_txn(&mut txn, project).await?;
     let known = branch::query::list(&mut txn, project, true).await?;
     let missed = missed_pushes(repository.heads().await?, &known);
     let mut runs = Vec::new();

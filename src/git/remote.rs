@@ -29,16 +29,12 @@ impl Repository {
         if self.has_commit(commit).await? {
             return Ok(());
         }
-        match alone {
-            // The host or the way to it is the trouble: asking for more would not help.
-            Err(
-                error @ (GitError::HostRefused { .. }
-                | GitError::HostUnknown { .. }
-                | GitError::TimedOut { .. }),
-            ) => {
-                return Err(error);
-            }
-            _ => {}
+        // The host or the way to it is the trouble: asking for more would not help.
+        if let Err(
+            error @ (GitError::HostRefused { .. } | GitError::HostUnknown { .. } | GitError::TimedOut { .. }),
+        ) = alone
+        {
+            return Err(error);
         }
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
         self.fetch_refs(url, &["--prune"], &all).await?;

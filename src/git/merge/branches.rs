@@ -8,7 +8,7 @@ use crate::{
         self, BranchName, CommitLine,
         service::{PushedBranch, branch_pushed_in_txn},
     },
-    git::Repositories,
+    git::{Repositories, hold_heads_in_txn},
     id::{BranchId, ProjectId, RunId},
 };
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,8 @@ pub struct MergeDone {
     pub run: Option<RunId>,
 }
 
-/// Merges `from` into `into` as the actor, moves the target's head and queues its build. The branches are locked
-/// from the decision to the record; when the record is lost after git has moved, the reconciler makes it again.
+/// Merges `from` into `into` as the actor, moves the target's head and queues its build. The heads are held
+/// from the merge to the record; when the record is lost after git has moved, the reconciler makes it again.
 pub async fn merge_branches(
     pool: &PgPool,
     repositories: &Repositories,
@@ -38,6 +38,7 @@ pub async fn merge_branches(
     authorise(&mut txn, actor, Action::Merge { from, into }).await?;
     let (project, from, into) = names(&mut txn, from, into).await?;
     let author = author(&mut txn, actor).await?;
+    hold_heads_in_txn(&mut txn, project).await?;
     let repository = repositories.of(project);
     let (head, run) = match repository.merge(&Merge { from: &from, into: &into, author: &author }).await? {
         Merged::Nothing => (None, None),
@@ -62,7 +63,6 @@ pub async fn preview_merge(
     authorise(&mut txn, actor, Action::Merge { from, into }).await?;
     let (project, from, into) = names(&mut txn, from, into).await?;
     let author = Author::platform();
-    // Nothing is decided here, so nothing stays locked while git looks.
     txn.commit().await?;
     let merge = Merge { from: &from, into: &into, author: &author };
     Ok(repositories.of(project).merge_preview(&merge).await?)
@@ -74,7 +74,7 @@ async fn names(
     into: BranchId,
 ) -> Result<(ProjectId, BranchName, BranchName)> {
     let project = branch::query::project_of(conn, into).await?.ok_or(Error::not_found("branch"))?;
-    let branches = branch::query::list(conn, project, true).await?;
+    let branches = branch::query::list(conn, project, false).await?;
     let name = |id| branches.iter().find(|b| b.id == id).map(|b| b.name.clone());
     let from = name(from).ok_or(Error::not_found("branch"))?;
     let into = name(into).ok_or(Error::not_found("branch"))?;
