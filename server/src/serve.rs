@@ -12,7 +12,7 @@ use clap::Args;
 use listener::SocketFile;
 use odooops::{
     config::Config,
-    git::{Git, GitSettings, Repositories},
+    git::{Git, GitSettings, Repositories, keep_reconciling},
     postgres,
 };
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections to the ops database. Requests are short; sockets and streams hold none while they wait.
 const CONNECTIONS: u32 = 12;
+/// How often repositories are compared with what is recorded of them, and remotes are fetched.
+const RECONCILE: Duration = Duration::from_secs(60);
 /// What is still being answered when the process is asked to end gets this long.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
@@ -43,6 +45,10 @@ pub async fn run(config: Config, args: ServeArgs) -> Result<ExitCode, Failure> {
     let git = Git::open(git_settings(&config)?).await?;
     let build = http::build_id(&config.site_root);
     let web = Web::new(config, pool, Repositories::new(git), build, ending.clone());
+
+    // The binary may have moved since the last start.
+    web.repositories.refresh_hooks()?;
+    let reconciling = tokio::spawn(keep_reconciling(web.pool.clone(), web.repositories.clone(), RECONCILE));
 
     let mut serving = JoinSet::new();
     let listening = (web.live.clone(), web.pool.clone(), ending.clone());
@@ -71,6 +77,7 @@ pub async fn run(config: Config, args: ServeArgs) -> Result<ExitCode, Failure> {
         tracing::warn!("some answers were not finished in time");
     }
     listening.abort();
+    reconciling.abort();
     web.pool.close().await;
     match first {
         Some(Ok(Err(error))) if failed => Err(error.into()),

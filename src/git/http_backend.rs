@@ -7,7 +7,7 @@ use super::{
     repository::Repository,
 };
 use crate::id::{ProjectId, UserId};
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 /// The largest pack that a push may send.
@@ -27,7 +27,6 @@ pub struct BackendRequest {
     pub content_length: Option<u64>,
     /// The `Git-Protocol` header.
     pub protocol: Option<String>,
-    pub remote_address: Option<IpAddr>,
     /// Where the hooks find the server.
     pub hook_socket: PathBuf,
 }
@@ -81,9 +80,6 @@ impl Git {
         }
         if let Some(length) = request.content_length {
             command = command.env("CONTENT_LENGTH", length.to_string());
-        }
-        if let Some(address) = request.remote_address {
-            command = command.env("REMOTE_ADDR", address.to_string());
         }
         let (mut child, group) = command.spawn()?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -7,7 +7,7 @@ use super::hooks::words;
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Path, Query, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -24,7 +24,7 @@ use odooops::{
 };
 use serde::Deserialize;
 use sqlx::PgPool;
-use std::{io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{ChildStdin, ChildStdout},
@@ -220,7 +220,6 @@ fn backend_request(
     let protocol = header(HeaderName::from_static("git-protocol")).filter(|value| {
         value.len() <= 100 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"=:.-".contains(&b))
     });
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     Ok(BackendRequest {
         project,
         user: actor.user_id,
@@ -234,7 +233,6 @@ fn backend_request(
         content_encoding,
         content_length: header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         protocol: protocol.map(str::to_owned),
-        remote_address: address,
         hook_socket: state.hook_socket.clone(),
     })
 }

@@ -6,7 +6,9 @@ mod auth;
 mod console;
 mod cookie;
 mod csp;
+mod git;
 mod health;
+mod hooks;
 mod live;
 mod origin;
 mod sign_in;
@@ -28,7 +30,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state as with},
     routing::{get, post},
 };
-use odooops::Error;
+use odooops::{Error, urls::Urls};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -47,6 +49,12 @@ pub fn console(web: &Web) -> Router {
         .route("/readyz", get(health::readyz))
         .layer(with(web.clone(), csp::headers))
         .with_state(web.clone())
+        // Identity by token only, bodies of any size, and nothing that a browser would show.
+        .merge(git::router(git::GitHttp::new(
+            web.pool.clone(),
+            web.repositories.clone(),
+            web.config.ops_socket(),
+        )))
 }
 
 /// The same behind the proxy's socket, which says who the client is.
@@ -54,14 +62,20 @@ pub fn console_behind_proxy(web: &Web) -> Router {
     console(web).layer(from_fn(auth::address_from_proxy))
 }
 
-/// What `ops.sock` answers: the API as platform administrator.
+/// What `ops.sock` answers: the API as platform administrator, and git's hooks.
 pub fn socket(web: &Web) -> Router {
+    let hooks = hooks::HookState {
+        pool: web.pool.clone(),
+        repositories: web.repositories.clone(),
+        urls: Urls::clone(&web.urls),
+    };
     Router::new()
         .nest("/api/v1", api::routes())
         .layer(with(web.clone(), auth::by_socket))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .with_state(web.clone())
+        .merge(hooks::router(hooks))
 }
 
 /// Pages and server functions, as far as they were built. Without them API and git still work.

@@ -1,6 +1,8 @@
 //! Git over HTTP with the real parts: git as client, `http-backend`, the hooks as links to the built `ops`, and a
 //! PostgreSQL of the test's own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod cluster;
 mod http;
 mod platform;

@@ -51,7 +51,7 @@ impl Platform {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = http::git::GitHttp::new(pool.clone(), repositories.clone(), socket.clone());
-        let router = http::git::router(state).into_make_service_with_connect_info::<SocketAddr>();
+        let router = http::git::router(state);
         tokio::spawn(async move { axum::serve(listener, router).await });
         let urls = Urls { scheme: "http".to_owned(), base_domain: "localhost:3000".to_owned() };
         let state = http::hooks::HookState { pool: pool.clone(), repositories: repositories.clone(), urls };
