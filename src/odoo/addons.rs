@@ -19,6 +19,8 @@ pub struct Module {
     pub path: PathBuf,
     /// It comes from a submodule, not from the branch itself.
     pub from_submodule: bool,
+    /// It has a package `tests`.
+    pub has_tests: bool,
     pub manifest: Manifest,
 }
 
@@ -140,7 +142,8 @@ impl Addons {
                 continue;
             }
             names.insert(name.clone(), path.clone());
-            addons.modules.push(Module { name, path, from_submodule, manifest });
+            let has_tests = is_plain_file(&root.join(&path).join("tests/__init__.py"));
+            addons.modules.push(Module { name, path, from_submodule, has_tests, manifest });
         }
         let folders = std::iter::once(PathBuf::new()).chain(addons.paths.iter().cloned());
         let candidates: BTreeSet<PathBuf> = folders.map(|folder| folder.join(REQUIREMENTS)).collect();
@@ -149,9 +152,17 @@ impl Addons {
     }
 
     /// What a build installs by default: the branch's own modules that can be installed.
-    pub fn own(&self) -> Vec<ModuleName> {
-        let own = self.modules.iter().filter(|m| !m.from_submodule && m.manifest.installable);
-        own.map(|m| m.name.clone()).collect()
+    pub fn to_install(&self) -> impl Iterator<Item = &str> {
+        self.own().map(|module| module.name.as_str())
+    }
+
+    /// Those of them that bring tests. To test only these: Odoo warns when what it is told to test has none.
+    pub fn to_test(&self) -> impl Iterator<Item = &str> {
+        self.own().filter(|module| module.has_tests).map(|module| module.name.as_str())
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Module> {
+        self.modules.iter().filter(|module| !module.from_submodule && module.manifest.installable)
     }
 
     /// The names in an own module's `depends` that are neither here nor in `known`. A hint for the reader of a red
@@ -257,7 +268,10 @@ mod tests {
         let addons = Addons::find(r).unwrap();
         assert_eq!(names(&addons), ["stock_x", "sale_x", "web_y"]);
         assert_eq!(addons.paths, [Path::new("more"), Path::new(""), Path::new("vendor/web")]);
-        assert_eq!(addons.own(), [ModuleName::parse("sale_x").unwrap()]);
+        assert_eq!(addons.to_install().collect::<Vec<_>>(), ["sale_x"]);
+        assert_eq!(addons.to_test().count(), 0);
+        fs::write(r.join("sale_x/tests/__init__.py"), "").unwrap();
+        assert_eq!(Addons::find(r).unwrap().to_test().collect::<Vec<_>>(), ["sale_x"]);
         let requirements = ["more/requirements.txt", "requirements.txt", "vendor/web/requirements.txt"];
         assert_eq!(addons.requirements, requirements.map(PathBuf::from));
         let warned = addons.warnings.join("\n");

@@ -7,6 +7,12 @@ pub use log_line::{Record, level_of};
 #[cfg(feature = "native")]
 pub mod addons;
 #[cfg(feature = "native")]
+pub mod demo;
+#[cfg(feature = "native")]
+pub mod judge;
+#[cfg(feature = "native")]
+pub mod launch;
+#[cfg(feature = "native")]
 pub mod literal;
 #[cfg(feature = "native")]
 pub mod manifest;
