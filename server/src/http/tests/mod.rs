@@ -1,1 +1,10 @@
+//! The HTTP doors against a real database: as nobody, as each role, and as a stranger.
 
+mod coverage;
+mod fixture;
+mod live;
+mod matrix;
+mod session;
+mod streams;
+
+use fixture::{Fixture, Who};

@@ -1,0 +1,67 @@
+//! Every door that is not the described API: each route of the router's source, each server function, each topic of
+//! the live socket must be named here with the test that tries it without an identity and with a wrong one.
+
+use app::live::Topic;
+use odooops::id::{ProjectId, RunId};
+use std::collections::BTreeSet;
+
+/// Route and why it is safe: the test, or what makes one needless.
+const ROUTES: &[(&str, &str)] = &[
+    ("/sign-in", "session::threat_10_a_link_signs_in_once_and_only_by_post"),
+    ("/sign-out", "session::signing_out_ends_the_session_in_the_database"),
+    ("/live", "live::threat_04_upgrades_from_elsewhere_or_without_identity_are_refused"),
+    ("/api/v1", "matrix::threat_02_every_entry_of_the_api_as_everybody"),
+    ("/openapi.json", "a description, the same for everybody"),
+    ("/healthz", "tells that the process answers"),
+    ("/readyz", "tells that the database answers"),
+    ("/pkg", "the browser's code, the same for everybody"),
+    ("/fonts", "the same for everybody"),
+    ("/static", "the same for everybody"),
+    ("/git/{repository}/info/refs", "git's own tests, by token"),
+    ("/git/{repository}/git-upload-pack", "git's own tests, by token"),
+    ("/git/{repository}/git-receive-pack", "git's own tests, by token"),
+    ("/internal/hooks/pre-receive", "ops.sock only"),
+    ("/internal/hooks/post-receive", "ops.sock only"),
+];
+
+const SOURCES: &[&str] =
+    &[include_str!("../mod.rs"), include_str!("../api/mod.rs"), include_str!("../console.rs")];
+
+#[test]
+fn threat_02_every_route_names_its_test() {
+    let known: BTreeSet<_> = ROUTES.iter().map(|(route, _)| *route).collect();
+    for source in SOURCES {
+        for opening in [".route(\"", ".nest(\"", ".nest_service(\"", ".route_service(\""] {
+            for rest in source.split(opening).skip(1) {
+                let route = rest.split('"').next().unwrap();
+                assert!(known.contains(route), "{route} has no entry in ROUTES: name its test");
+            }
+        }
+    }
+}
+
+/// Server functions answer nobody with 401. Each is called with no arguments by `Nobody`: what they refuse first must be
+/// the caller, so arguments that are missing must not be what is complained about.
+#[tokio::test]
+async fn threat_02_server_functions_refuse_nobody() {
+    let f = super::Fixture::new().await;
+    for (path, method) in leptos::server_fn::axum::server_fn_paths() {
+        let answer = f.ask(super::Who::Nobody, method.clone(), path, None).await;
+        assert!(!answer.status.is_success(), "{method} {path} answered nobody: {}", answer.text);
+    }
+}
+
+#[test]
+fn threat_03_every_topic_has_an_action() {
+    // The match has no wildcard: a new topic does not compile until it is named here, and then needs its test.
+    let tested = |topic: Topic| match topic {
+        Topic::Board(_) | Topic::Run(_) | Topic::Log(_) | Topic::Projects => {
+            "live::threat_03_topics_are_authorised_on_their_object"
+        }
+    };
+    for topic in
+        [Topic::Board(ProjectId::new()), Topic::Run(RunId::new()), Topic::Log(RunId::new()), Topic::Projects]
+    {
+        assert!(include_str!("live.rs").contains(tested(topic).trim_start_matches("live::")));
+    }
+}

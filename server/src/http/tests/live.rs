@@ -1,0 +1,323 @@
+//! The live socket, with a real websocket client and a real PostgreSQL telling.
+
+use super::{Fixture, Who, fixture::OURS};
+use crate::http;
+use app::live::{ToBrowser, ToServer, Topic};
+use futures::{SinkExt, StreamExt};
+use odooops::branch::Stage;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{net::TcpListener, net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error as WsError, Message, client::IntoClientRequest},
+};
+
+/// Ten times what it should take, and more: a test waits for the event.
+const SOON: Duration = Duration::from_secs(20);
+
+struct Page(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+enum Got {
+    Message(Box<ToBrowser>),
+    Closed(u16),
+}
+
+impl Page {
+    async fn say(&mut self, message: &ToServer) {
+        self.0.send(Message::text(serde_json::to_string(message).unwrap())).await.unwrap();
+    }
+
+    async fn subscribe(&mut self, topic: Topic, after: Option<i64>) {
+        self.say(&ToServer::Subscribe { topic, after }).await;
+    }
+
+    async fn got(&mut self) -> Got {
+        loop {
+            match timeout(SOON, self.0.next()).await.expect("nothing came") {
+                Some(Ok(Message::Text(text))) => {
+                    return Got::Message(Box::new(serde_json::from_str(&text).unwrap()));
+                }
+                Some(Ok(Message::Close(frame))) => return Got::Closed(frame.map_or(0, |f| f.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Got::Closed(0),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> ToBrowser {
+        match self.got().await {
+            Got::Message(message) => *message,
+            Got::Closed(code) => panic!("closed with {code}"),
+        }
+    }
+
+    /// The next message that is about something else than what came before it.
+    async fn closed(&mut self) -> u16 {
+        loop {
+            if let Got::Closed(code) = self.got().await {
+                return code;
+            }
+        }
+    }
+}
+
+struct Live {
+    f: Fixture,
+    address: SocketAddr,
+}
+
+impl Live {
+    async fn new() -> Self {
+        let f = Fixture::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = http::console(&f.web).into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let web = f.web.clone();
+        let mut heard = web.live.changes();
+        tokio::spawn(async move { web.live.listen(&web.pool, &web.ending).await });
+        timeout(SOON, heard.recv()).await.expect("the listener connects").unwrap();
+        Self { f, address }
+    }
+
+    async fn open(&self, pairs: &[(&'static str, String)]) -> Result<Page, u16> {
+        let mut request = format!("ws://{}/live", self.address).into_client_request().unwrap();
+        for (name, value) in pairs {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match connect_async(request).await {
+            Ok((socket, _)) => Ok(Page(socket)),
+            Err(WsError::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn page(&self, who: Who) -> Page {
+        let pairs = [("cookie", self.f.cookie(who)), ("origin", OURS.to_owned())];
+        let mut page = self.open(&pairs).await.unwrap();
+        let ToBrowser::Hello { build } = page.next().await else { panic!("no hello") };
+        assert_eq!(build, "build-1");
+        page
+    }
+}
+
+#[tokio::test]
+async fn threat_04_upgrades_from_elsewhere_or_without_identity_are_refused() {
+    let live = Live::new().await;
+    let cookie = || ("cookie", live.f.cookie(Who::Owner));
+    for bad in ["null", "https://evil.example", "http://demo-feature-x-123456.localhost:3000"] {
+        assert_eq!(live.open(&[cookie(), ("origin", bad.to_owned())]).await.err(), Some(403), "{bad}");
+    }
+    assert_eq!(live.open(&[cookie()]).await.err(), Some(403));
+    assert_eq!(live.open(&[("origin", OURS.to_owned())]).await.err(), Some(401));
+    let token = format!("Bearer {}", live.f.tokens[&Who::Viewer]);
+    assert!(live.open(&[("authorization", token)]).await.is_ok());
+    assert_eq!(live.open(&[("authorization", "Bearer ops_x".to_owned()), cookie()]).await.err(), Some(401));
+}
+
+#[tokio::test]
+async fn threat_03_topics_are_authorised_on_their_object() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let topics = [Topic::Board(f.project), Topic::Run(f.run), Topic::Log(f.run)];
+    let mut stranger = live.page(Who::Stranger).await;
+    for topic in topics {
+        stranger.subscribe(topic, None).await;
+        let ToBrowser::Denied { topic: denied, error } = stranger.next().await else { panic!("{topic:?}") };
+        assert_eq!((denied, error.status()), (topic, 404));
+    }
+    // A viewer sees board and runs, but no logs.
+    let mut viewer = live.page(Who::Viewer).await;
+    for topic in topics {
+        viewer.subscribe(topic, None).await;
+        match (topic, viewer.next().await) {
+            (Topic::Board(id), ToBrowser::Board { project_id, .. }) => assert_eq!(id, project_id),
+            (Topic::Run(id), ToBrowser::Run { run }) => assert_eq!(id, run.id),
+            (Topic::Log(_), ToBrowser::Denied { error, .. }) => assert_eq!(error.status(), 403),
+            (topic, message) => panic!("{topic:?} {message:?}"),
+        }
+    }
+    // Anybody may hear that the list of projects changed; nothing of it is sent.
+    stranger.subscribe(Topic::Projects, None).await;
+}
+
+#[tokio::test]
+async fn a_change_reaches_every_page_that_shows_it() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let (mut one, mut two) = (live.page(Who::Viewer).await, live.page(Who::Owner).await);
+    for page in [&mut one, &mut two] {
+        page.subscribe(Topic::Board(f.project), None).await;
+        let ToBrowser::Board { board, .. } = page.next().await else { panic!() };
+        assert_eq!(board.branches.len(), 2);
+    }
+    let mut conn = f.superuser().await;
+    sqlx::query!("update ops.branches set stage = 'staging' where id = $1", f.feature.0)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    for page in [&mut one, &mut two] {
+        let ToBrowser::Board { board, .. } = page.next().await else { panic!() };
+        let feature = board.branches.iter().find(|card| card.id == f.feature).unwrap();
+        assert_eq!(feature.stage, Stage::Staging);
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_complete_and_in_order_across_reconnects() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let lease = f.start_run().await;
+    const ALL: i64 = 20_000;
+    let write = async {
+        for batch in 0..ALL / 500 {
+            let lines: Vec<_> = (1..=500).map(|n| format!("line {}", batch * 500 + n)).collect();
+            f.log(lease, &lines).await;
+        }
+    };
+    let read = async {
+        let mut seen = 0;
+        for leave_at in [ALL / 4, ALL / 2, ALL * 3 / 4, ALL] {
+            let mut page = live.page(Who::Developer).await;
+            page.subscribe(Topic::Log(f.run), Some(seen)).await;
+            while seen < leave_at {
+                let ToBrowser::Log { lines, run_id } = page.next().await else { panic!() };
+                assert_eq!(run_id, f.run);
+                assert!(lines.len() <= 1000);
+                for line in lines {
+                    seen += 1;
+                    assert_eq!((line.seq, line.message), (seen, format!("line {seen}")));
+                }
+            }
+        }
+    };
+    tokio::join!(write, read);
+}
+
+#[tokio::test]
+async fn a_page_of_a_log_is_bounded_in_bytes() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let lease = f.start_run().await;
+    let lines: Vec<_> = (0..12).map(|n| char::from(b'a' + n).to_string().repeat(100_000)).collect();
+    f.log(lease, &lines).await;
+    f.log(lease, &["x".repeat(1 << 20)]).await;
+    let mut page = live.page(Who::Developer).await;
+    page.subscribe(Topic::Log(f.run), None).await;
+    let mut seen = 0;
+    while seen < 13 {
+        let ToBrowser::Log { lines, .. } = page.next().await else { panic!() };
+        let bytes: usize = lines.iter().map(|line| line.message.len()).sum();
+        assert!(lines.len() == 1 || bytes <= 256 * 1024, "{bytes}");
+        seen += lines.len();
+    }
+}
+
+#[tokio::test]
+async fn threat_03_a_revoked_right_ends_the_socket_within_five_seconds() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let mut page = live.page(Who::Viewer).await;
+    page.subscribe(Topic::Board(f.project), None).await;
+    page.next().await;
+    let mut conn = f.superuser().await;
+    let user = f.users[&Who::Viewer].0;
+    sqlx::query!("delete from ops.project_memberships where user_id = $1", user)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let ToBrowser::Denied { topic, .. } = page.next().await else { panic!() };
+    assert_eq!(topic, Topic::Board(f.project));
+    assert_eq!(page.closed().await, 4403);
+}
+
+#[tokio::test]
+async fn threat_03_the_end_of_a_session_ends_its_sockets() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let mut page = live.page(Who::Viewer).await;
+    let mut conn = f.superuser().await;
+    let user = f.users[&Who::Viewer].0;
+    sqlx::query!("delete from ops.sessions where user_id = $1", user).execute(&mut conn).await.unwrap();
+    assert_eq!(page.closed().await, 4401);
+}
+
+#[tokio::test]
+async fn changes_during_a_lost_listener_are_read_when_it_is_back() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let mut page = live.page(Who::Viewer).await;
+    page.subscribe(Topic::Board(f.project), None).await;
+    page.next().await;
+    // In one statement for everybody else: no listener hears the change.
+    let mut conn = f.superuser().await;
+    let listeners = sqlx::query_scalar!(
+        r#"select pg_terminate_backend(pid) as "done!" from pg_stat_activity
+           where datname = current_database() and usename = 'ops_web' and query ilike 'listen%'"#
+    );
+    let ended = listeners.fetch_all(&mut conn).await.unwrap();
+    assert_eq!(ended, [true]);
+    sqlx::query!("update ops.branches set stage = 'staging' where id = $1", f.feature.0)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    loop {
+        let ToBrowser::Board { board, .. } = page.next().await else { panic!() };
+        if board.branches.iter().any(|card| card.stage == Stage::Staging) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn threat_17_a_page_that_reads_nothing_slows_nobody() {
+    let live = Live::new().await;
+    let f = &live.f;
+    let lease = f.start_run().await;
+    // Subscribed to more than fits in any socket buffer, and never read.
+    let mut stuck = live.page(Who::Developer).await;
+    stuck.subscribe(Topic::Log(f.run), None).await;
+    let line = "x".repeat(50_000);
+    let mut page = live.page(Who::Tester).await;
+    page.subscribe(Topic::Log(f.run), None).await;
+    let mut seen = 0;
+    for batch in 1..=20 {
+        f.log(lease, &vec![line.clone(); 20]).await;
+        while seen < batch * 20 {
+            let ToBrowser::Log { lines, .. } = page.next().await else { panic!() };
+            seen += lines.len();
+        }
+    }
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn threat_17_what_is_not_our_protocol_ends_the_socket() {
+    let live = Live::new().await;
+    let mut page = live.page(Who::Viewer).await;
+    page.0.send(Message::text("{\"type\":\"else\"}")).await.unwrap();
+    assert_eq!(page.closed().await, 1008);
+    let mut page = live.page(Who::Viewer).await;
+    for _ in 0..200 {
+        if page
+            .0
+            .send(Message::text("{\"type\":\"unsubscribe\",\"topic\":{\"topic\":\"projects\"}}"))
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    assert!(matches!(page.closed().await, 1008 | 0));
+    let mut page = live.page(Who::Viewer).await;
+    page.0.send(Message::text(" ".repeat(10_000))).await.unwrap();
+    page.closed().await;
+}
+
+#[tokio::test]
+async fn an_ending_server_tells_its_pages_to_come_back() {
+    let live = Live::new().await;
+    let mut page = live.page(Who::Viewer).await;
+    live.f.web.ending.cancel();
+    assert_eq!(page.closed().await, 1001);
+}
