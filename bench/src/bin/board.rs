@@ -1,0 +1,95 @@
+//! How long the board takes to follow: from `git push` to the build's card, and from one browser's move to the
+//! other's sight of it. Both through the proxy, on the live socket that browsers use.
+
+use anyhow::{Result, ensure};
+use bench::{
+    figure::{Figure, percentile, report},
+    http::Connection,
+    installation::{Installation, Target, scratch},
+    live::{BoardWatcher, card},
+    repository::Project,
+};
+use clap::Parser;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use serde_json::json;
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+const GOAL: f64 = 1.0;
+
+#[derive(Parser)]
+#[command(about = "From push to card, and from drag to the other browser")]
+struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// Pushes and moves.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let installation = Installation::open(&arguments.target)?;
+    let folder = scratch()?;
+    let slug = format!("bench-{}", std::process::id());
+    let project = Project::create(&installation, &slug, folder.path())?;
+    project.push("main")?;
+    project.switch_to_new("feature")?;
+    project.commit("Second")?;
+    project.push("feature")?;
+    let mut board = BoardWatcher::open(&installation, &project.token, &project.id).await?;
+    board.until(|board| card(board, "feature").is_some_and(|card| card["runs"][0].is_object())).await?;
+
+    let (mut from_start, mut from_end) = (Vec::new(), Vec::new());
+    for round in 0..arguments.rounds {
+        let sha = project.commit(&format!("Round {round}"))?;
+        let began = Instant::now();
+        project.push("feature")?;
+        let pushed = Instant::now();
+        let shows = |card: &serde_json::Value| card["runs"][0]["commit_sha"] == *sha;
+        let seen = board.until(|board| card(board, "feature").is_some_and(shows)).await?;
+        from_start.push(seen.saturating_duration_since(began));
+        // Often before git has returned.
+        from_end.push(seen.saturating_duration_since(pushed));
+    }
+    let moves = measure_moves(&installation, &project, &mut board, arguments.rounds).await?;
+
+    let mut figures = Vec::new();
+    for (name, samples) in [("from push to card", &from_start), ("from move to the other browser", &moves)] {
+        figures.push(Figure::seconds(format!("{name}, median"), percentile(samples, 0.5)));
+        figures.push(Figure::seconds(format!("{name}, slowest"), percentile(samples, 1.0)).at_most(GOAL));
+    }
+    figures.push(Figure::seconds("from git's return to card, slowest", percentile(&from_end, 1.0)));
+    report("board", &figures, arguments.target.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure_moves(
+    installation: &Installation,
+    project: &Project,
+    other: &mut BoardWatcher,
+    rounds: usize,
+) -> Result<Vec<Duration>> {
+    let mut browser = Connection::open(installation.address, &installation.base_domain).await?;
+    let mut samples = Vec::new();
+    for stage in ["staging", "development"].into_iter().cycle().take(rounds) {
+        let body = json!({"branch": "feature", "target": {"onto": "stage", "stage": stage}}).to_string();
+        let request = Request::post(format!("/api/v1/projects/{}/moves", project.slug))
+            .header("authorization", format!("Bearer {}", project.token))
+            .header("content-type", "application/json")
+            .body(Full::from(body))?;
+        let began = Instant::now();
+        let response = browser.send(request).await?;
+        let status = response.status();
+        let answer = response.into_body().collect().await?.to_bytes();
+        ensure!(status.is_success(), "the move: {status} {}", String::from_utf8_lossy(&answer));
+        let moved = |card: &serde_json::Value| card["stage"] == stage;
+        let seen = other.until(|board| card(board, "feature").is_some_and(moved)).await?;
+        samples.push(seen.saturating_duration_since(began));
+    }
+    Ok(samples)
+}
