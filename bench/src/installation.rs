@@ -53,7 +53,7 @@ struct Own {
 }
 
 impl Installation {
-    pub fn open(target: &Target) -> Result<Self> {
+    pub async fn open(target: &Target) -> Result<Self> {
         match (&target.data_dir, target.address) {
             (Some(data_dir), Some(address)) => {
                 let data_dir = data_dir.canonicalize().context("the data directory")?;
@@ -66,11 +66,11 @@ impl Installation {
                     own: None,
                 })
             }
-            _ => Self::start(&target.ops),
+            _ => Self::start(&target.ops).await,
         }
     }
 
-    fn start(ops: &Path) -> Result<Self> {
+    async fn start(ops: &Path) -> Result<Self> {
         let folder = scratch()?;
         let data_dir = folder.path().join("data");
         let address = free_address()?;
@@ -88,11 +88,11 @@ impl Installation {
         let (supervisor, ops) = (up.id(), ops.to_owned());
         let own = Some(Own { up, folder });
         let mut started = Self { ops, data_dir, address, base_domain, supervisor, own };
-        started.wait_until_ready()?;
+        started.wait_until_ready().await?;
         Ok(started)
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    async fn wait_until_ready(&mut self) -> Result<()> {
         let began = Instant::now();
         let Some(own) = &mut self.own else { return Ok(()) };
         let log = own.folder.path().join("log");
@@ -108,7 +108,7 @@ impl Installation {
                 let tail = lines.iter().rev().take(20).rev().copied().collect::<Vec<_>>().join("\n");
                 bail!("`ops up` does not come up ({ended:?}):\n{tail}");
             }
-            std::thread::sleep(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

@@ -33,7 +33,7 @@ struct Arguments {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let installation = Installation::open(&arguments.target)?;
+    let installation = Installation::open(&arguments.target).await?;
     let folder = scratch()?;
     let slug = format!("bench-{}", std::process::id());
     let project = Project::create(&installation, &slug, folder.path())?;

@@ -29,7 +29,7 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let installation = Installation::open(&arguments.target)?;
+    let installation = Installation::open(&arguments.target).await?;
     let mut browser = Connection::open(installation.address, &installation.base_domain).await?;
     for _ in 0..arguments.pages {
         browser.get("/sign-in").await?;
