@@ -46,6 +46,11 @@ impl Config {
         self.environments_dir().join(environment.to_string())
     }
 
+    /// The attachments of the template databases: `<template>/filestore`.
+    pub fn templates_dir(&self) -> PathBuf {
+        self.within("templates")
+    }
+
     pub fn scratch_dir(&self) -> PathBuf {
         self.within("scratch")
     }

@@ -7,6 +7,7 @@ use crate::{
     urls::Urls,
 };
 use sqlx::PgConnection;
+use std::collections::HashSet;
 
 /// What a worker knows of the environment that a run builds.
 #[derive(Debug, Clone)]
@@ -154,6 +155,53 @@ pub async fn set_state(conn: &mut PgConnection, id: EnvironmentId, state: Enviro
     .execute(conn)
     .await?;
     one_row(done.rows_affected())
+}
+
+/// Where the server answers now: Docker may give another address after a restart.
+pub async fn set_address(conn: &mut PgConnection, id: EnvironmentId, address: &str, port: u16) -> Result<()> {
+    sqlx::query!(
+        "update ops.environments set address = $2, port = $3
+         where id = $1 and state = 'running' and (address, port) is distinct from ($2, $3)",
+        id.0,
+        address,
+        i32::from(port)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Of a branch only the newest environment stays; the reconciler takes the others away.
+pub async fn retire_older(conn: &mut PgConnection, newest: EnvironmentId) -> Result<u64> {
+    let done = sqlx::query!(
+        "update ops.environments older set state = 'destroying'
+         from ops.environments newest
+         where newest.id = $1 and older.branch_id = newest.branch_id and older.id <> newest.id
+           and older.created_at <= newest.created_at and older.state in ('running', 'stopped')",
+        newest.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Environments whose run ended, for whatever reason, before they were published.
+pub async fn abandoned(conn: &mut PgConnection) -> Result<HashSet<EnvironmentId>> {
+    let ids = sqlx::query_scalar!(
+        "select e.id from ops.environments e left join ops.runs r on r.id = e.run_id
+         where e.state = 'building' and (r.id is null or r.status not in ('queued', 'claimed', 'running'))"
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(Into::into).collect())
+}
+
+/// Runs that some worker holds.
+pub async fn active_runs(conn: &mut PgConnection) -> Result<HashSet<RunId>> {
+    let runs = sqlx::query_scalar!("select id from ops.runs where status in ('claimed', 'running')")
+        .fetch_all(conn)
+        .await?;
+    Ok(runs.into_iter().map(Into::into).collect())
 }
 
 fn one_row(rows: u64) -> Result<()> {

@@ -7,7 +7,13 @@ pub use log_line::{Record, level_of};
 #[cfg(feature = "native")]
 pub mod addons;
 #[cfg(feature = "native")]
+pub mod conf;
+#[cfg(feature = "native")]
 pub mod demo;
+#[cfg(feature = "native")]
+pub mod fresh;
+#[cfg(feature = "native")]
+pub mod gate;
 #[cfg(feature = "native")]
 pub mod judge;
 #[cfg(feature = "native")]
@@ -16,3 +22,7 @@ pub mod launch;
 pub mod literal;
 #[cfg(feature = "native")]
 pub mod manifest;
+#[cfg(feature = "native")]
+pub mod modules;
+#[cfg(feature = "native")]
+pub mod password;

@@ -123,6 +123,12 @@ impl Tenants {
         Ok(Login { role: name.clone(), database: name, password: password.into_inner() })
     }
 
+    /// A session with the environment's own rights: what its code has put there acts with no more than that.
+    pub async fn connect_as(&self, login: &Login) -> Result<PgConnection, PostgresError> {
+        let options = self.options.clone().username(&login.role).password(login.password.expose_secret());
+        Ok(options.database(&login.database).connect().await?)
+    }
+
     /// Ends the environment's sessions and removes its database, then its role. Nothing there is fine.
     pub async fn drop_database(&self, environment: EnvironmentId) -> Result<(), PostgresError> {
         let name = database_name(environment);

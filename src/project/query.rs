@@ -43,6 +43,14 @@ pub async fn id_by_slug(conn: &mut PgConnection, slug: &Slug) -> Result<Option<P
     Ok(id.map(Into::into))
 }
 
+/// Where the project is fetched from; None when its own repository is the source.
+pub async fn remote_url(conn: &mut PgConnection, id: ProjectId) -> Result<Option<String>> {
+    let url = sqlx::query_scalar!("select remote_url from ops.projects where id = $1", id.0)
+        .fetch_one(conn)
+        .await?;
+    Ok(url)
+}
+
 pub async fn insert(
     conn: &mut PgConnection,
     id: ProjectId,

@@ -1,5 +1,7 @@
 //! A run: one piece of work for a worker, from the queue to its verdict.
 
+#[cfg(feature = "native")]
+pub mod job;
 mod model;
 #[cfg(feature = "native")]
 pub mod query;

@@ -1,0 +1,87 @@
+//! `ops work`: the role that builds.
+
+use crate::Failure;
+use odooops::{
+    config::Config,
+    docker::{Docker, DockerConfig, SubnetPool},
+    git::{Git, GitSettings, Repositories},
+    id::InstallationId,
+    postgres::{Tenants, ops},
+    run::job::{Workshop, work},
+    urls::Urls,
+};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Builds until SIGTERM or Ctrl-C, then hands back what it holds.
+pub async fn run(config: Config) -> Result<ExitCode, Failure> {
+    // One for each build and its heartbeat, and some for collectors.
+    let connections = u32::try_from(config.worker_concurrency)?.saturating_mul(2) + 6;
+    let pool = ops::pool(&config, ops::Role::Worker, connections)?;
+    let installation: InstallationId =
+        sqlx::query_scalar!("select id from ops.installation").fetch_one(&pool).await?.into();
+    for folder in [config.environments_dir(), config.templates_dir()] {
+        std::fs::create_dir_all(folder)?;
+    }
+    let docker = Docker::connect(DockerConfig {
+        socket: docker_socket(&config)?,
+        installation,
+        mount_roots: vec![config.environments_dir(), config.templates_dir(), config.tenants_socket_dir()],
+        subnets: SubnetPool::default(),
+    })
+    .await
+    .map_err(|error| format!("{error}. Start Docker, or name its socket with --docker-host."))?;
+    let shop = Workshop {
+        docker,
+        tenants: Tenants::open(&config, installation)?,
+        repositories: Repositories::new(Git::open(git_settings(&config)?).await?),
+        urls: Urls { scheme: config.public_scheme.to_string(), base_domain: config.base_domain.clone() },
+        name: worker_name(),
+        changed: Arc::default(),
+        pool,
+        config: Arc::new(config),
+    };
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopping.cancel();
+    });
+    tracing::info!(worker = %shop.name, "waiting for runs");
+    work(shop, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How this installation runs git; the same for every role.
+pub fn git_settings(config: &Config) -> Result<GitSettings, Failure> {
+    Ok(GitSettings {
+        root: config.git_dir(),
+        ops: std::env::current_exe()?,
+        allow_file: config.allow_file_remotes,
+        allow_private_hosts: false,
+        ssh_key: None,
+    })
+}
+
+fn docker_socket(config: &Config) -> Result<PathBuf, Failure> {
+    match &config.docker_host {
+        None => Ok(PathBuf::from("/var/run/docker.sock")),
+        Some(host) => match host.strip_prefix("unix://") {
+            Some(path) => Ok(PathBuf::from(path)),
+            None => Err(format!("docker_host must be a Unix socket (unix:///path), not {host}").into()),
+        },
+    }
+}
+
+/// One worker per machine: after a restart it finds its own runs again.
+fn worker_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "worker".to_owned())
+}

@@ -1,0 +1,58 @@
+//! Secrets of a copy. Every database made from a template has the template's secret, uuid and administrator's
+//! password; each of them must be its own before any server starts on it.
+
+use super::password;
+use rand::{Rng, distr::Alphanumeric};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+fn random(length: usize) -> String {
+    rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
+}
+
+/// Gives the database secrets of its own and its address; returns the administrator's new password.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Odoo's tables are not ours: there is no schema to check against"
+)]
+pub async fn freshen(conn: &mut PgConnection, base_url: &str) -> sqlx::Result<SecretString> {
+    let admin = SecretString::from(random(20));
+    let hashed = {
+        let admin = admin.clone();
+        // A third of a second of work.
+        tokio::task::spawn_blocking(move || password::hash(admin.expose_secret()))
+            .await
+            .map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?
+    };
+    let mut txn = conn.begin().await?;
+    let parameters = [
+        ("database.secret", random(64)),
+        ("database.uuid", Uuid::now_v7().to_string()),
+        ("web.base.url", base_url.to_owned()),
+        // Odoo would follow the address of the administrator's next sign-in.
+        ("web.base.url.freeze", "True".to_owned()),
+        // Reports fetch their pages from inside the container.
+        ("report.url", "http://127.0.0.1:8069".to_owned()),
+    ];
+    for (key, value) in parameters {
+        sqlx::query(
+            "insert into ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
+             values ($1, $2, 1, now() at time zone 'UTC', 1, now() at time zone 'UTC')
+             on conflict (key) do update set value = excluded.value, write_date = excluded.write_date",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *txn)
+        .await?;
+    }
+    let changed = sqlx::query("update res_users set password = $1 where login = 'admin'")
+        .bind(hashed)
+        .execute(&mut *txn)
+        .await?;
+    if changed.rows_affected() != 1 {
+        return Err(sqlx::Error::RowNotFound);
+    }
+    txn.commit().await?;
+    Ok(admin)
+}

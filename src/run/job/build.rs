@@ -1,0 +1,43 @@
+//! A build: from a commit to a running, judged Odoo.
+
+use super::{
+    JobError, Workshop, collect::Collectors, database, gate, image, install, progress::Progress, route,
+    sources, start,
+};
+use crate::{
+    environment,
+    odoo::judge::Verdict,
+    queue::{self, Claim},
+    run::{LogLevel, RunStatus, Step},
+};
+
+pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> Result<RunStatus, JobError> {
+    let progress = Progress { shop, claim };
+    let mut txn = shop.pool.begin().await?;
+    let environment = environment::query::create_for_run(&mut txn, claim.id).await?;
+    let limit = i64::try_from(shop.config.output_limit_bytes).unwrap_or(i64::MAX);
+    queue::set_output_limit(&mut txn, claim.id, Some(limit)).await?;
+    txn.commit().await?;
+    if claim.attempt > 1 {
+        let line = format!("Attempt {} of 3.", claim.attempt);
+        progress.log("system", LogLevel::Info, &line).await?;
+        super::remove::remains_of(shop, &environment).await?;
+    }
+
+    let sources = progress.step(Step::Sources, sources::check_out(progress, &environment)).await?;
+    let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
+    let login =
+        progress.step(Step::Database, database::create(progress, collectors, &environment, &sources)).await?;
+    let installed = install::run(progress, collectors, &environment, &sources, &image, &login);
+    let judgement = progress.step(Step::Install, installed).await?;
+    let server = progress.step(Step::Start, start::run(progress, &environment, &image)).await?;
+    collectors.follow(claim.id, &server.id);
+    progress.step(Step::Gate, gate::pass(progress, &environment, &server)).await?;
+    progress.step(Step::Route, route::publish(progress, &environment, &server)).await?;
+    Ok(match judgement.verdict {
+        Verdict::Green => RunStatus::Succeeded,
+        Verdict::Yellow => RunStatus::Warning,
+        // A red judgement ended the install step.
+        Verdict::Red => RunStatus::Failed,
+    })
+}

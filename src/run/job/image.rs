@@ -1,0 +1,88 @@
+//! The image that the environment runs: the platform's, or one with the commit's Python requirements.
+
+use super::{JobError, progress::Progress, sources::Sources};
+use crate::{
+    docker::{LayerError, LayerRequest, Limits, RequirementsFile},
+    run::LogLevel,
+};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Compiling a large package takes minutes.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+pub struct Image {
+    pub name: String,
+    /// Programs run from the layer's virtual environment.
+    pub has_requirements: bool,
+}
+
+impl Image {
+    /// How Odoo is called in this image.
+    pub fn odoo(&self) -> Vec<String> {
+        if self.has_requirements {
+            vec!["/opt/venv/bin/python3".to_owned(), "/usr/bin/odoo".to_owned()]
+        } else {
+            vec!["/usr/bin/odoo".to_owned()]
+        }
+    }
+}
+
+pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image, String), JobError> {
+    let config = &progress.shop.config;
+    let base = config.odoo_image.clone();
+    if progress.shop.docker.image(&base).await?.is_none() {
+        return Err(JobError::fail(format!(
+            "The image {base} is not on this machine. Ask an administrator for it."
+        )));
+    }
+    let mut requirements = Vec::new();
+    for path in &sources.addons.requirements {
+        let content = tokio::fs::read(sources.root.join(path)).await.map_err(JobError::retry)?;
+        requirements.push(RequirementsFile { name: path.display().to_string(), content });
+    }
+    if requirements.is_empty() {
+        return Ok((Image { name: base.clone(), has_requirements: false }, base));
+    }
+    let request = LayerRequest {
+        run: progress.claim.id,
+        base,
+        build_image: config.odoo_build_image.clone(),
+        requirements,
+        index_url: config.pip_index_url.clone(),
+        index_hosts: Vec::new(),
+        ca_bundle: None,
+        limits: Limits::default(),
+        timeout: PATIENCE,
+    };
+    // Bounded: while PostgreSQL is slow, pip waits.
+    let (lines, mut received) = mpsc::channel::<String>(256);
+    let cancel = CancellationToken::new();
+    let build = progress.shop.docker.requirements_layer(&request, lines, &cancel);
+    let write = async {
+        while let Some(line) = received.recv().await {
+            progress.log("pip", level_of(&line), &line).await?;
+        }
+        Ok::<_, JobError>(())
+    };
+    let (name, written) = tokio::join!(build, write);
+    written?;
+    let name = name.map_err(|error| match error {
+        LayerError::Docker(cause) => JobError::retry(cause),
+        other => JobError::fail(other.to_string()),
+    })?;
+    let note = format!("{} requirements files", sources.addons.requirements.len());
+    Ok((Image { name, has_requirements: true }, note))
+}
+
+/// pip begins such lines so.
+fn level_of(line: &str) -> LogLevel {
+    if line.starts_with("ERROR:") {
+        LogLevel::Error
+    } else if line.starts_with("WARNING:") {
+        LogLevel::Warn
+    } else {
+        LogLevel::Info
+    }
+}

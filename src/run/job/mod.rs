@@ -1,0 +1,123 @@
+//! What workers do with a run.
+//!
+//! A worker may die at any instruction. So every step can be repeated: names are derived from ids, creating what is
+//! there and removing what is gone succeed, and what a dead attempt left behind carries labels by which
+//! [`reconcile`] finds it. Nothing is written to the run but through its lease.
+
+mod build;
+mod collect;
+mod database;
+mod gate;
+mod image;
+mod install;
+mod progress;
+mod reconcile;
+mod remove;
+mod route;
+mod sources;
+mod start;
+mod template;
+mod worker;
+
+pub use worker::work;
+
+use crate::{
+    config::Config,
+    docker::Docker,
+    docker::DockerError,
+    git::GitError,
+    git::Repositories,
+    postgres::{PostgresError, Tenants},
+    queue,
+    urls::Urls,
+};
+use sqlx::PgPool;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Everything that the steps work with.
+#[derive(Clone)]
+pub struct Workshop {
+    pub pool: PgPool,
+    pub docker: Docker,
+    pub tenants: Tenants,
+    pub repositories: Repositories,
+    pub config: Arc<Config>,
+    pub urls: Urls,
+    /// The worker's name in `ops.workers`.
+    pub name: String,
+    /// Wakes the reconciler: there is something to remove or to collect.
+    pub changed: Arc<Notify>,
+}
+
+/// How an attempt ends when it does not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Not the commit's fault: another attempt may succeed.
+    #[error("{0}")]
+    Retry(String),
+    /// The same commit would fail again.
+    #[error("{message}")]
+    Fail { message: String, exit_code: Option<i32> },
+    /// The lease is gone: somebody else decides.
+    #[error("the lease of the run is lost")]
+    Lost,
+}
+
+impl JobError {
+    pub fn fail(message: impl Into<String>) -> Self {
+        Self::Fail { message: message.into(), exit_code: None }
+    }
+
+    pub fn retry(message: impl std::fmt::Display) -> Self {
+        Self::Retry(message.to_string())
+    }
+}
+
+impl From<queue::Error> for JobError {
+    fn from(error: queue::Error) -> Self {
+        match error {
+            queue::Error::LeaseLost => Self::Lost,
+            queue::Error::OutputLimit => Self::fail("The build printed more than it may (output limit)."),
+            queue::Error::Database(cause) => Self::retry(cause),
+        }
+    }
+}
+
+impl From<sqlx::Error> for JobError {
+    fn from(error: sqlx::Error) -> Self {
+        queue::Error::from(error).into()
+    }
+}
+
+impl From<crate::Error> for JobError {
+    fn from(error: crate::Error) -> Self {
+        Self::retry(error)
+    }
+}
+
+impl From<DockerError> for JobError {
+    fn from(error: DockerError) -> Self {
+        Self::retry(error)
+    }
+}
+
+impl From<PostgresError> for JobError {
+    fn from(error: PostgresError) -> Self {
+        Self::retry(error)
+    }
+}
+
+impl From<GitError> for JobError {
+    fn from(error: GitError) -> Self {
+        match error {
+            // What the commit itself holds.
+            GitError::SymlinkOutside { .. }
+            | GitError::TooLarge { .. }
+            | GitError::SubmoduleRefused { .. }
+            | GitError::Submodule { .. }
+            | GitError::CommitUnknown { .. } => Self::fail(error.to_string()),
+            other => Self::retry(other),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Steps as events with a duration, and the worker's own lines in the log.
+
+use super::{JobError, Workshop};
+use crate::{
+    queue::{self, Claim},
+    run::{LogLevel, Step},
+};
+use serde_json::json;
+use std::time::Instant;
+
+/// Writes what happens to a claimed run.
+#[derive(Clone, Copy)]
+pub struct Progress<'a> {
+    pub shop: &'a Workshop,
+    pub claim: &'a Claim,
+}
+
+impl Progress<'_> {
+    /// Does one step. Its note is one sentence for people.
+    pub async fn step<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<(T, String), JobError>>,
+    ) -> Result<T, JobError> {
+        self.event("step_started", json!({ "step": step })).await?;
+        let begun = Instant::now();
+        let outcome = work.await;
+        let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (ok, note) = match &outcome {
+            Ok((_, note)) => (true, note.clone()),
+            Err(error) => (false, error.to_string()),
+        };
+        if !ok {
+            // The reason stands at the end of the log, where people look for it. A lost lease refuses the line.
+            let _ = self.log("system", LogLevel::Error, &note).await;
+        }
+        let payload = json!({ "step": step, "ok": ok, "duration_ms": duration_ms, "note": note });
+        let finished = self.event("step_finished", payload).await;
+        let (value, _) = outcome?;
+        finished?;
+        Ok(value)
+    }
+
+    pub async fn log(&self, stream: &str, level: LogLevel, message: &str) -> Result<(), JobError> {
+        let mut conn = self.shop.pool.acquire().await?;
+        Ok(queue::append_log(&mut conn, self.claim, stream, level, message).await?)
+    }
+
+    async fn event(&self, kind: &str, payload: serde_json::Value) -> Result<(), JobError> {
+        let mut conn = self.shop.pool.acquire().await?;
+        Ok(queue::append_event(&mut conn, self.claim, kind, payload).await?)
+    }
+}

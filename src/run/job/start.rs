@@ -1,0 +1,89 @@
+//! The server's container.
+
+use super::{JobError, database::owner, image::Image, progress::Progress};
+use crate::{
+    docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs, names},
+    environment::query::Environment,
+};
+use std::net::IpAddr;
+
+const MIB: u64 = 1024 * 1024;
+/// Where Odoo listens inside the container.
+pub const PORT: u16 = 8069;
+
+pub struct Server {
+    pub id: String,
+    pub address: IpAddr,
+}
+
+/// What every container of an environment has in common.
+pub fn odoo_container(
+    progress: Progress<'_>,
+    environment: &Environment,
+    image: &Image,
+    name: String,
+    arguments: Vec<String>,
+) -> ContainerSpec {
+    let config = &progress.shop.config;
+    let folder = config.environment_dir(environment.id);
+    let (uid, gid) = owner();
+    let labels = Labels::environment(progress.claim.id, environment.id);
+    let mount = |source: std::path::PathBuf, target: &str, read_only| Mount {
+        source,
+        target: target.to_owned(),
+        read_only,
+    };
+    let mut spec = ContainerSpec::new(name, image.name.clone(), labels);
+    spec.entrypoint = image.odoo();
+    spec.command = arguments;
+    spec.user = Some(format!("{uid}:{gid}"));
+    spec.env = vec![
+        ("HOME".to_owned(), "/var/lib/odoo".to_owned()),
+        // The sources are mounted read-only: nowhere to write bytecode to.
+        ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()),
+        ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
+    ];
+    spec.mounts = vec![
+        mount(folder.join("src"), "/mnt/src", true),
+        mount(folder.join("odoo.conf"), "/etc/odoo/odoo.conf", true),
+        mount(folder.join("filestore"), "/var/lib/odoo", false),
+        mount(config.tenants_socket_dir(), "/var/run/postgresql", true),
+    ];
+    spec.tmpfs = vec![Tmpfs::new("/tmp", config.environment_tmp_mb * MIB)];
+    spec.limits = Limits {
+        memory_bytes: config.environment_memory_mb * MIB,
+        cpus: config.environment_cpus,
+        pids: config.environment_pids,
+    };
+    spec
+}
+
+pub async fn run(
+    progress: Progress<'_>,
+    environment: &Environment,
+    image: &Image,
+) -> Result<(Server, String), JobError> {
+    let shop = progress.shop;
+    let labels = Labels::environment(progress.claim.id, environment.id);
+    let network = shop.docker.ensure_network(&names::environment_network(environment.id), labels).await?;
+    let name = names::container(environment.id, &format!("server-{}", progress.claim.lease));
+    let arguments = vec!["--config=/etc/odoo/odoo.conf".to_owned()];
+    let mut spec = odoo_container(progress, environment, image, name, arguments);
+    spec.network = Some(network.name.clone());
+    spec.logs = LogRotation::Server;
+    spec.restart = true;
+    let id = shop.docker.create_container(&spec).await?;
+    shop.docker.start_container(&id).await?;
+    let address = address(progress, &id, &network.name).await?;
+    Ok((
+        Server { id, address },
+        format!("{} MiB, {} CPU", shop.config.environment_memory_mb, shop.config.environment_cpus),
+    ))
+}
+
+async fn address(progress: Progress<'_>, id: &str, network: &str) -> Result<IpAddr, JobError> {
+    let container = progress.shop.docker.container(id).await?;
+    container
+        .and_then(|container| container.addresses.get(network).copied())
+        .ok_or_else(|| JobError::fail("The server ended as soon as it was started; its log says why."))
+}
