@@ -12,6 +12,11 @@ pub struct Urls {
 }
 
 impl Urls {
+    #[cfg(feature = "native")]
+    pub fn of(config: &crate::config::Config) -> Self {
+        Self { scheme: config.public_scheme.as_str().to_owned(), base_domain: config.base_domain.clone() }
+    }
+
     pub fn console(&self) -> String {
         format!("{}://{}", self.scheme, self.base_domain)
     }

@@ -10,6 +10,7 @@ mod proxy;
 mod serve;
 mod ssh;
 mod up;
+mod work;
 
 use clap::{Parser, Subcommand};
 use config_flags::ConfigFlags;
@@ -38,6 +39,8 @@ enum Command {
     Proxy,
     /// Serves the console and the API, behind `ops proxy`.
     Serve(serve::ServeArgs),
+    /// Builds what was pushed and keeps environments running.
+    Work,
     /// Brings the ops database to this program's schema.
     Migrate,
     /// Shows or checks the configuration.
@@ -76,6 +79,7 @@ async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
         Command::Up => up::run(config, cli.flags.to_arguments()).await,
         Command::Proxy => proxy::run(&config, ops::options(&config, ops::Role::Worker)?).await,
         Command::Serve(args) => serve::run(config, args).await,
+        Command::Work => work::run(config).await,
         Command::Migrate => migrate::run(&config).await,
         // Answered before the configuration was loaded.
         Command::Config(_) => Ok(ExitCode::SUCCESS),

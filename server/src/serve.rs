@@ -42,7 +42,7 @@ pub async fn run(config: Config, args: ServeArgs) -> Result<ExitCode, Failure> {
     let ending = CancellationToken::new();
     end_on_signal(&ending)?;
     let pool = postgres::ops::pool(&config, postgres::ops::Role::Web, CONNECTIONS)?;
-    let git = Git::open(git_settings(&config)?).await?;
+    let git = Git::open(GitSettings::of(&config)?).await?;
     let build = http::build_id(&config.site_root);
     let web = Web::new(config, pool, Repositories::new(git), build, ending.clone());
 
@@ -97,15 +97,4 @@ fn end_on_signal(ending: &CancellationToken) -> std::io::Result<()> {
         ending.cancel();
     });
     Ok(())
-}
-
-fn git_settings(config: &Config) -> std::io::Result<GitSettings> {
-    let key = config.secrets_dir().join("git_ssh_key");
-    Ok(GitSettings {
-        root: config.git_dir(),
-        ops: std::env::current_exe()?,
-        allow_file: config.allow_file_remotes,
-        allow_private_hosts: false,
-        ssh_key: key.is_file().then_some(key),
-    })
 }

@@ -35,8 +35,8 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     let shop = Workshop {
         docker,
         tenants: Tenants::open(&config, installation)?,
-        repositories: Repositories::new(Git::open(git_settings(&config)?).await?),
-        urls: Urls { scheme: config.public_scheme.to_string(), base_domain: config.base_domain.clone() },
+        repositories: Repositories::new(Git::open(GitSettings::of(&config)?).await?),
+        urls: Urls::of(&config),
         name: worker_name(),
         changed: Arc::default(),
         pool,
@@ -55,17 +55,6 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     tracing::info!(worker = %shop.name, "waiting for runs");
     work(shop, stop).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// How this installation runs git; the same for every role.
-pub fn git_settings(config: &Config) -> Result<GitSettings, Failure> {
-    Ok(GitSettings {
-        root: config.git_dir(),
-        ops: std::env::current_exe()?,
-        allow_file: config.allow_file_remotes,
-        allow_private_hosts: false,
-        ssh_key: None,
-    })
 }
 
 fn docker_socket(config: &Config) -> Result<PathBuf, Failure> {

@@ -37,6 +37,20 @@ pub struct GitSettings {
     pub ssh_key: Option<PathBuf>,
 }
 
+impl GitSettings {
+    /// How this installation runs git, in every role.
+    pub fn of(config: &crate::config::Config) -> std::io::Result<Self> {
+        let key = config.secrets_dir().join("git_ssh_key");
+        Ok(Self {
+            root: config.git_dir(),
+            ops: std::env::current_exe()?,
+            allow_file: config.allow_file_remotes,
+            allow_private_hosts: false,
+            ssh_key: key.is_file().then_some(key),
+        })
+    }
+}
+
 /// A git to run commands with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Git(Arc<GitSettings>);

@@ -90,7 +90,8 @@ mod tests {
 
     async fn pass(port: u16, runs: bool) -> Result<(), GateError> {
         let patience = Duration::from_millis(300);
-        pass_gate(Ipv4Addr::LOCALHOST.into(), port, "a.localhost:3000", || async move { runs }, patience).await
+        pass_gate(Ipv4Addr::LOCALHOST.into(), port, "a.localhost:3000", || async move { runs }, patience)
+            .await
     }
 
     #[tokio::test]

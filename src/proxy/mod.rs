@@ -60,10 +60,7 @@ pub struct ProxyOptions {
 impl From<&Config> for ProxyOptions {
     fn from(config: &Config) -> Self {
         Self {
-            urls: Urls {
-                scheme: config.public_scheme.as_str().to_owned(),
-                base_domain: config.base_domain.clone(),
-            },
+            urls: Urls::of(config),
             console_socket: config.serve_socket(),
             routes_file: config.routes_file(),
             trusted_proxies: config.trusted_proxies.clone(),

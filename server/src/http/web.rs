@@ -33,10 +33,7 @@ impl Web {
             data_dir: config.data_dir.clone(),
             build,
         };
-        let urls = Urls {
-            scheme: config.public_scheme.as_str().to_owned(),
-            base_domain: config.base_domain.clone(),
-        };
+        let urls = Urls::of(&config);
         Self {
             pool,
             repositories,
