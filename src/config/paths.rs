@@ -41,12 +41,12 @@ impl Config {
         self.within("environments")
     }
 
-    /// An environment's `odoo.conf`, `src` and `filestore`.
+    /// An environment's `etc`, `src` and `data`.
     pub fn environment_dir(&self, environment: EnvironmentId) -> PathBuf {
         self.environments_dir().join(environment.to_string())
     }
 
-    /// The attachments of the template databases: `<template>/filestore`.
+    /// The attachments of the template databases: `<template>/data/filestore`.
     pub fn templates_dir(&self) -> PathBuf {
         self.within("templates")
     }

@@ -3,22 +3,14 @@
 use super::{JobError, collect::Collectors, progress::Progress, sources::Sources, template};
 use crate::{
     environment::query::Environment,
-    odoo::{conf::OdooConf, fresh},
+    odoo::{conf::OdooConf, fresh, launch},
     postgres::Login,
 };
-use nix::unistd::{Gid, Uid};
-use std::{os::unix::fs::PermissionsExt, path::Path};
-
-/// The uid and gid of Odoo's processes. None that a host or an image has, so that no file of theirs is readable to
-/// them by accident; without root we cannot give files away and are it ourselves.
-pub fn owner() -> (u32, u32) {
-    const TENANTS: u32 = 64_100;
-    if Uid::effective().is_root() {
-        (TENANTS, TENANTS)
-    } else {
-        (Uid::effective().as_raw(), Gid::effective().as_raw())
-    }
-}
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+};
 
 pub async fn create(
     progress: Progress<'_>,
@@ -43,8 +35,8 @@ pub async fn create(
     };
     let text = conf.render().map_err(|error| JobError::fail(error.to_string()))?;
     let folder = shop.config.environment_dir(environment.id);
-    write_conf(&folder, "filestore", &text).await?;
-    let filestore = folder.join("filestore/filestore").join(&login.database);
+    write_folders(&folder, &text).await?;
+    let filestore = folder.join("data/filestore").join(&login.database);
     template::copy_filestore(template::filestore(progress, &template), filestore).await?;
     Ok((login, format!("a copy of {template}")))
 }
@@ -54,30 +46,17 @@ fn container_path(path: &Path) -> String {
     Path::new("/mnt/src").join(path).display().to_string().trim_end_matches('/').to_owned()
 }
 
-/// Odoo's data directory at `data` below the folder, and beside it a configuration that only Odoo can read.
-pub async fn write_conf(folder: &Path, data: &str, conf: &str) -> Result<(), JobError> {
-    let (folder, data, conf) = (folder.to_owned(), folder.join(data), conf.to_owned());
-    let (uid, gid) = owner();
+/// Odoo's data directory `data`, and the folder with its configuration, which only Odoo can read.
+pub async fn write_folders(folder: &Path, conf: &str) -> Result<(), JobError> {
+    let (folder, conf) = (folder.to_owned(), conf.to_owned());
     tokio::task::spawn_blocking(move || {
-        use std::{
-            fs,
-            io::{ErrorKind, Write},
-            os::unix::fs::{OpenOptionsExt, chown},
-        };
-        let filestore = data.join("filestore");
-        fs::create_dir_all(&filestore)?;
-        for made in [&data, &filestore] {
-            fs::set_permissions(made, fs::Permissions::from_mode(0o700))?;
-            chown(made, Some(uid), Some(gid))?;
+        let (uid, gid) = launch::owner();
+        for made in [folder.join("data"), folder.join("data/filestore")] {
+            fs::create_dir_all(&made)?;
+            fs::set_permissions(&made, fs::Permissions::from_mode(0o700))?;
+            chown(&made, Some(uid), Some(gid))?;
         }
-        let path = folder.join("odoo.conf");
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
-        file.write_all(conf.as_bytes())?;
-        chown(&path, Some(uid), Some(gid))
+        launch::write_folder(&folder.join("etc"), &conf)
     })
     .await
     .map_err(JobError::retry)?

@@ -3,6 +3,7 @@
 use super::{JobError, progress::Progress, sources::Sources};
 use crate::{
     docker::{LayerError, LayerRequest, Limits, RequirementsFile},
+    odoo::launch,
     run::LogLevel,
 };
 use std::time::Duration;
@@ -21,11 +22,7 @@ pub struct Image {
 impl Image {
     /// How Odoo is called in this image.
     pub fn odoo(&self) -> Vec<String> {
-        if self.has_requirements {
-            vec!["/opt/venv/bin/python3".to_owned(), "/usr/bin/odoo".to_owned()]
-        } else {
-            vec!["/usr/bin/odoo".to_owned()]
-        }
+        launch::command(if self.has_requirements { "/opt/venv/bin/python3" } else { "/usr/bin/python3" })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     environment::query::Environment,
     odoo::{
         judge::{Judge, Judgement, Verdict},
-        modules,
+        launch, modules,
     },
     postgres::Login,
 };
@@ -28,7 +28,7 @@ pub async fn run(
     login: &Login,
 ) -> Result<(Judgement, String), JobError> {
     let shop = progress.shop;
-    let wanted: Vec<String> = sources.addons.own().iter().map(|name| name.as_str().to_owned()).collect();
+    let wanted: Vec<String> = sources.addons.to_install().map(str::to_owned).collect();
     let arguments = arguments(&login.database, &wanted, environment.stage.demo_and_tests());
     let name = names::container(environment.id, &format!("install-{}", progress.claim.lease));
     let mut spec = start::odoo_container(progress, environment, image, name, arguments);
@@ -70,7 +70,7 @@ pub async fn run(
 
 fn arguments(database: &str, wanted: &[String], demo_and_tests: bool) -> Vec<String> {
     let mut arguments: Vec<String> = [
-        "--config=/etc/odoo/odoo.conf",
+        launch::config_option().as_str(),
         &format!("--database={database}"),
         "--stop-after-init",
         "--max-cron-threads=0",

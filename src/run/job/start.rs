@@ -1,9 +1,10 @@
 //! The server's container.
 
-use super::{JobError, database::owner, image::Image, progress::Progress};
+use super::{JobError, image::Image, progress::Progress};
 use crate::{
     docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs, names},
     environment::query::Environment,
+    odoo::launch::{self, owner},
 };
 use std::net::IpAddr;
 
@@ -45,8 +46,8 @@ pub fn odoo_container(
     ];
     spec.mounts = vec![
         mount(folder.join("src"), "/mnt/src", true),
-        mount(folder.join("odoo.conf"), "/etc/odoo/odoo.conf", true),
-        mount(folder.join("filestore"), "/var/lib/odoo", false),
+        mount(folder.join("etc"), launch::FOLDER, true),
+        mount(folder.join("data"), "/var/lib/odoo", false),
         mount(config.tenants_socket_dir(), "/var/run/postgresql", true),
     ];
     spec.tmpfs = vec![Tmpfs::new("/tmp", config.environment_tmp_mb * MIB)];
@@ -67,7 +68,7 @@ pub async fn run(
     let labels = Labels::environment(progress.claim.id, environment.id);
     let network = shop.docker.ensure_network(&names::environment_network(environment.id), labels).await?;
     let name = names::container(environment.id, &format!("server-{}", progress.claim.lease));
-    let arguments = vec!["--config=/etc/odoo/odoo.conf".to_owned()];
+    let arguments = vec![launch::config_option()];
     let mut spec = odoo_container(progress, environment, image, name, arguments);
     spec.network = Some(network.name.clone());
     spec.logs = LogRotation::Server;

@@ -1,14 +1,13 @@
 //! The databases that environments are copied from: `base`, installed once per image, with demo data and without.
 //! (Demo data loads only where all dependencies have theirs, so one template cannot serve both.)
 
-use super::{
-    JobError, collect::Collectors, database::owner, image::Image, progress::Progress, sources::remove_tree,
-};
+use super::{JobError, collect::Collectors, image::Image, progress::Progress, sources::remove_tree};
 use crate::{
     docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs},
     odoo::{
         conf::OdooConf,
         judge::{Judge, Verdict},
+        launch::{self, owner},
     },
     postgres::{TemplateBuild, TemplateName, TemplateState},
     run::LogLevel,
@@ -43,7 +42,7 @@ pub async fn ensure(
 
 /// Where the attachments of a template are.
 pub fn filestore(progress: Progress<'_>, name: &TemplateName) -> PathBuf {
-    progress.shop.config.templates_dir().join(name.to_string()).join("filestore").join(name.database())
+    progress.shop.config.templates_dir().join(name.to_string()).join("data/filestore").join(name.database())
 }
 
 async fn make(
@@ -64,7 +63,7 @@ async fn make(
         addons_path: Vec::new(),
     };
     let text = conf.render().map_err(|error| JobError::fail(error.to_string()))?;
-    super::database::write_conf(&folder, "", &text).await?;
+    super::database::write_folders(&folder, &text).await?;
     let image = Image { name: shop.config.odoo_image.clone(), has_requirements: false };
     // The purpose is the lease: a second attempt must not meet the container of the first.
     let mut spec = ContainerSpec::new(
@@ -75,7 +74,7 @@ async fn make(
     let (uid, gid) = owner();
     spec.entrypoint = image.odoo();
     spec.command = [
-        "--config=/etc/odoo/odoo.conf",
+        launch::config_option().as_str(),
         "--init=base",
         "--stop-after-init",
         "--max-cron-threads=0",
@@ -90,8 +89,8 @@ async fn make(
     let mount =
         |source: PathBuf, target: &str, read_only| Mount { source, target: target.to_owned(), read_only };
     spec.mounts = vec![
-        mount(folder.join("odoo.conf"), "/etc/odoo/odoo.conf", true),
-        mount(folder.clone(), "/var/lib/odoo", false),
+        mount(folder.join("etc"), launch::FOLDER, true),
+        mount(folder.join("data"), "/var/lib/odoo", false),
         mount(shop.config.tenants_socket_dir(), "/var/run/postgresql", true),
     ];
     spec.tmpfs = vec![Tmpfs::new("/tmp", 256 * MIB)];
@@ -110,7 +109,7 @@ async fn make(
     if judgement.verdict == Verdict::Red {
         return Err(JobError::fail(format!("The template database cannot be made: {}", judgement.summary)));
     }
-    tokio::fs::remove_file(folder.join("odoo.conf")).await.map_err(JobError::retry)?;
+    tokio::fs::remove_dir_all(folder.join("etc")).await.map_err(JobError::retry)?;
     Ok(build.finish().await?)
 }
 
