@@ -163,11 +163,12 @@ impl Docker {
             if end.is_some() {
                 splitter.finish(|line| ready.push(line.text));
             }
-            for line in ready.drain(..).filter(|line| !is_of_builder(line)) {
+            for line in ready.drain(..) {
                 let line = readable(&line, &request.requirements);
-                if errors.len() < MAX_ERRORS && is_error(&line) {
-                    errors.push(line.clone());
+                if is_of_builder(&line) {
+                    continue;
                 }
+                note_error(&mut errors, &line);
                 lines.send(line).await.map_err(|_| LayerError::Canceled)?;
             }
             if printed > MAX_OUTPUT {
@@ -305,16 +306,23 @@ fn options(tag: &str, network: &str, proxy: &str, limits: Limits) -> BuildImageO
     }
 }
 
-/// pip's own sentences, and the last line of a traceback where it fails itself: `package.module.Error: reason`.
-fn is_error(line: &str) -> bool {
-    let of_traceback = line.split_once(": ").is_some_and(|(class, reason)| {
-        let name = class.rsplit('.').next().unwrap_or_default();
-        class.contains('.')
-            && name.starts_with(|c: char| c.is_ascii_uppercase())
-            && class.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_')
-            && !reason.is_empty()
-    });
-    of_traceback || (line.starts_with("ERROR: ") && line != "ERROR: Exception:")
+/// Keeps pip's own sentences (`ERROR: ...`) and, where pip fails itself, what the last traceback ends in
+/// (`package.module.Error: reason`).
+fn note_error(errors: &mut Vec<String>, line: &str) {
+    if let Some(sentence) = line.strip_prefix("ERROR: ") {
+        // The first announces a traceback; the second only sends to a manual, the sentence before has said it.
+        let empty = sentence == "Exception:" || sentence.starts_with("ResolutionImpossible");
+        if !empty && errors.len() < MAX_ERRORS {
+            errors.push(sentence.trim().to_owned());
+        }
+    } else if let Some((class, reason)) = line.split_once(": ")
+        && let Some((module, name)) = class.rsplit_once('.')
+        && module.starts_with("pip.")
+        && name.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        errors.clear();
+        errors.push(format!("{name}: {reason}"));
+    }
 }
 
 /// Docker's own lines between pip's.
@@ -351,13 +359,7 @@ fn readable(line: &str, files: &[RequirementsFile]) -> String {
 }
 
 fn explain(errors: &[String], docker: &str, refused: &[String]) -> String {
-    let mut text = errors
-        .iter()
-        .map(|line| line.trim_start_matches("ERROR: ").trim())
-        // Only sends to a manual; the sentence before has said it.
-        .filter(|line| !line.starts_with("ResolutionImpossible"))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let mut text = errors.join(" ");
     if text.is_empty() {
         text = docker.to_owned();
     }
@@ -419,11 +421,25 @@ mod tests {
         let line = readable(line, &files);
         assert_eq!(line, "ERROR: Invalid requirement (from line 1 of addons/requirements.txt)");
         assert_eq!(
-            explain(&[line], "returned a non-zero code: 1", &["github.com:443".into()]),
+            explain(
+                &[line.replace("ERROR: ", "")],
+                "returned a non-zero code: 1",
+                &["github.com:443".into()]
+            ),
             "Invalid requirement (from line 1 of addons/requirements.txt) (only the package index can be reached; \
              refused: github.com:443)"
         );
         assert_eq!(explain(&[], "returned a non-zero code: 1", &[]), "returned a non-zero code: 1");
+        let mut errors = Vec::new();
+        for line in [
+            "ERROR: Exception:",
+            "pip._vendor.packaging._tokenizer.ParserSyntaxError: Expected",
+            "pip._vendor.packaging.markers.InvalidMarker: Expected a marker",
+            "Collecting a.b: c",
+        ] {
+            note_error(&mut errors, line);
+        }
+        assert_eq!(errors, ["InvalidMarker: Expected a marker"]);
         assert!(
             is_of_builder("Successfully built 0123456789ab") && !is_of_builder("Successfully built lxml")
         );

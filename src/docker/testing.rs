@@ -1,6 +1,6 @@
 //! A real daemon for tests: an installation of its own per test, and an image of four megabytes.
 
-use super::{ContainerSpec, Docker, DockerConfig, Labels, SubnetPool, labels};
+use super::{ContainerSpec, Docker, DockerConfig, DockerError, Labels, SubnetPool, labels};
 use crate::id::{EnvironmentId, InstallationId, RunId};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::TryStreamExt;
@@ -55,19 +55,39 @@ impl TestDocker {
         id
     }
 
-    /// Removes what carries this test's installation. A test that panicked leaves it; the next run of the suite
-    /// does not trip over it, because every test has an installation of its own.
+    /// Removes what carries this test's installation, and fails when that does not work.
     pub async fn clean(self) {
-        for container in self.docker.containers().await.unwrap() {
-            self.docker.remove_container(&container.id).await.unwrap();
-        }
-        for network in self.docker.networks().await.unwrap() {
-            self.docker.remove_network(&network.name).await.unwrap();
-        }
-        for layer in self.docker.layers().await.unwrap() {
-            self.docker.remove_image(&layer).await.unwrap();
-        }
+        remove_all(&self.docker).await.unwrap();
     }
+}
+
+/// A test that panicked leaves nothing either.
+impl Drop for TestDocker {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let config = self.docker.inner.config.clone();
+        // A runtime of its own: this one is ending, and cannot be waited for inside itself.
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            runtime.block_on(async { remove_all(&Docker::connect(config).await.ok()?).await.ok() })
+        });
+        _ = removed.join();
+    }
+}
+
+async fn remove_all(docker: &Docker) -> Result<(), DockerError> {
+    for container in docker.containers().await? {
+        docker.remove_container(&container.id).await?;
+    }
+    for network in docker.networks().await? {
+        docker.remove_network(&network.name).await?;
+    }
+    for layer in docker.layers().await? {
+        docker.remove_image(&layer).await?;
+    }
+    Ok(())
 }
 
 /// Imports Debian's busybox-static as an image; concurrent tests may both do so.

@@ -2,7 +2,8 @@
 
 #[cfg(feature = "native")]
 pub mod collector;
-#[cfg(all(test, feature = "native"))]
+#[cfg(test)]
+#[cfg(feature = "native")]
 mod docker_tests;
 mod model;
 #[cfg(feature = "native")]

@@ -181,17 +181,19 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_in_a_line_of_200_mb() {
-        let (mut splitter, mut raw, mut longest) = (Splitter::default(), 0, 0);
-        let chunk = vec![0xff; 16 * 1024];
-        for _ in 0..200 * 64 {
-            splitter.push(&chunk, |line| {
-                raw += line.raw;
-                longest = longest.max(line.text.len());
-            });
-            assert!(splitter.text.capacity() <= 2 * MAX_LINE && splitter.torn.len() < 4);
+        // What is not UTF-8 grows threefold, and is slow to look at in a debug build: less of it.
+        for (byte, chunks) in [(b'x', 200 * 64), (0xff, 8 * 64), (0, 8 * 64)] {
+            let (mut splitter, mut raw) = (Splitter::default(), 0);
+            let chunk = vec![byte; 16 * 1024];
+            for _ in 0..chunks {
+                splitter.push(&chunk, |line| {
+                    raw += line.raw;
+                    assert!(line.text.len() <= MAX_LINE);
+                });
+                assert!(splitter.text.capacity() <= 2 * MAX_LINE && splitter.torn.len() < 4);
+            }
+            assert_eq!(raw + splitter.pending(), chunks * 16 * 1024);
         }
-        assert!(longest <= MAX_LINE);
-        assert_eq!(raw + splitter.pending(), 200 * 64 * 16 * 1024);
     }
 
     /// Bytes in which everything special is frequent.
@@ -211,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn any_chunking_gives_the_same_lines(bytes in stream(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..40)) {
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();

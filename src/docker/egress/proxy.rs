@@ -126,6 +126,8 @@ async fn serve(stream: TcpStream, gate: Arc<Gate>, slot: OwnedSemaphorePermit) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(16 * 1024)
+        // A client may close its side once it has asked.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     if let Err(cause) = served.await {
