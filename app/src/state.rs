@@ -1,5 +1,6 @@
 //! What the server gives to every page and server function.
 
+use odooops::{git::Repositories, urls::Urls};
 use sqlx::PgPool;
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,6 +10,8 @@ use std::{path::PathBuf, sync::Arc};
 pub struct AppState {
     pub pool: PgPool,
     pub site: Arc<Site>,
+    pub urls: Arc<Urls>,
+    pub repositories: Repositories,
 }
 
 /// Where this installation lives.

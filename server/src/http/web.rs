@@ -47,7 +47,12 @@ impl Web {
 
     /// What pages and server functions get.
     pub fn app(&self) -> AppState {
-        AppState { pool: self.pool.clone(), site: Arc::clone(&self.site) }
+        AppState {
+            pool: self.pool.clone(),
+            site: Arc::clone(&self.site),
+            urls: Arc::clone(&self.urls),
+            repositories: self.repositories.clone(),
+        }
     }
 
     pub fn is_https(&self) -> bool {

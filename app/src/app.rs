@@ -1,0 +1,41 @@
+//! The routes. They read as a table; pages are rendered whole before they are sent, so that their status is right
+//! and they are complete without script.
+
+use crate::{
+    branch::BoardPage,
+    frame::{Frame, NotFoundPage},
+    live::Live,
+    project::ProjectsPage,
+    run::{BuildPage, BuildsPage},
+    ui::{Now, ToastList, Toasts},
+};
+use leptos::prelude::*;
+use leptos_meta::provide_meta_context;
+use leptos_router::{
+    Lazy, SsrMode,
+    components::{ParentRoute, Route, Router, Routes},
+    path,
+};
+
+#[component]
+pub fn App() -> impl IntoView {
+    #[cfg(feature = "ssr")]
+    crate::request::provide_nonce();
+    provide_meta_context();
+    Toasts::provide();
+    Live::provide();
+    Now::provide();
+    view! {
+        <Router>
+            <Routes fallback=NotFoundPage>
+                <ParentRoute path=path!("") view=Frame ssr=SsrMode::Async>
+                    <Route path=path!("/") view=ProjectsPage ssr=SsrMode::Async/>
+                    <Route path=path!("/projects/:slug") view=BoardPage ssr=SsrMode::Async/>
+                    <Route path=path!("/projects/:slug/builds") view=BuildsPage ssr=SsrMode::Async/>
+                    <Route path=path!("/projects/:slug/builds/:run_id") view={Lazy::<BuildPage>::new()} ssr=SsrMode::Async/>
+                </ParentRoute>
+            </Routes>
+        </Router>
+        <ToastList/>
+    }
+}

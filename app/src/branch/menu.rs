@@ -1,0 +1,106 @@
+//! Everything that can be done to a branch without dragging. Without script the entries are plain forms and links.
+
+use super::{api::write_target, ask::Ask, state::{BoardState, meaning_words}};
+use crate::{
+    say,
+    ui::{Glyph, Icon, Menu, copy, stage_icon, stage_name},
+};
+use leptos::prelude::*;
+use odooops::{
+    branch::{BranchName, Move, Stage, Target},
+    id::BranchId,
+};
+
+#[component]
+pub fn CardMenu(id: BranchId) -> impl IntoView {
+    let state = BoardState::get();
+    let name = state.find(id).map(|card| card.name);
+    let label = say!(board.menu_of, branch = name.as_ref().map(BranchName::to_string).unwrap_or_default()).to_string();
+    let clone = name.map(|name| format!("git clone --branch {name} {}", state.clone_url()));
+    let rebuild = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        state.rebuild(id);
+    };
+    let merge = Ask::any(id);
+    view! {
+        <Menu label=label>
+            <form method="post" action="/api/console/branch/rebuild" on:submit=rebuild>
+                <Hidden id/>
+                <button type="submit" class="menu-item"><Glyph icon=Icon::RefreshCw/>{say!(board.rebuild)}</button>
+            </form>
+            <button type="button" class="menu-item needs-script"
+                on:click=move |_| if let Some(clone) = &clone { copy(clone.clone()) }>
+                <Glyph icon=Icon::Copy/>{say!(board.copy_clone)}
+            </button>
+            <hr/>
+            {Stage::ALL.map(|stage| view! { <MoveTo id stage/> }).collect_view()}
+            <a class="menu-item" href=merge.href() on:click=move |event| { event.prevent_default(); state.ask.set(Some(Ask::any(id))) }>
+                <Glyph icon=Icon::GitMerge/>{say!(board.merge_with)}
+            </a>
+        </Menu>
+    }
+}
+
+#[component]
+fn Hidden(id: BranchId) -> impl IntoView {
+    view! {
+        <input type="hidden" name="project" value=BoardState::get().slug().to_string()/>
+        <input type="hidden" name="branch" value=id.to_string()/>
+    }
+}
+
+/// The same as dragging it there: harmless moves at once, the others by their question, refusals explained.
+#[component]
+fn MoveTo(id: BranchId, stage: Stage) -> impl IntoView {
+    let state = BoardState::get();
+    let target = Target::Stage { stage };
+    let meaning = {
+        let target = target.clone();
+        Memo::new(move |_| state.meaning(id, &target))
+    };
+    let card = state.card(id);
+    let at = Memo::new(move |_| card.with(|card| card.as_ref().map(|card| card.stage)));
+    move || {
+        let label = say!(board.move_to, stage = stage_name(stage)).to_string();
+        let glyph = view! { <Glyph icon=stage_icon(stage)/> };
+        let meaning = meaning.get();
+        let hint = meaning_words(&meaning);
+        let target = target.clone();
+        match meaning {
+            Ok(Move::Nothing) => ().into_any(),
+            Err(_) => view! {
+                <span class="menu-item off" aria-disabled="true" title=hint.clone()>
+                    {glyph}<span>{label}<small>{hint}</small></span>
+                </span>
+            }
+            .into_any(),
+            Ok(Move::Restage { .. })
+                if stage != Stage::Production && at.get() != Some(Stage::Production) =>
+            {
+                let onto = write_target(&target);
+                let go = move |event: web_sys::SubmitEvent| {
+                    event.prevent_default();
+                    state.drop_on(id, target.clone());
+                };
+                view! {
+                    <form method="post" action="/api/console/branch/move" on:submit=go>
+                        <Hidden id/>
+                        <input type="hidden" name="onto" value=onto/>
+                        <button type="submit" class="menu-item" title=hint>{glyph}{label}</button>
+                    </form>
+                }
+                .into_any()
+            }
+            Ok(_) => {
+                let ask = Ask::of(id, target);
+                view! {
+                    <a class="menu-item" href=ask.href() title=hint
+                        on:click=move |event| { event.prevent_default(); state.ask.set(Some(ask.clone())) }>
+                        {glyph}{label}
+                    </a>
+                }
+                .into_any()
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+use super::{api, board::BoardView};
+use crate::{
+    error::Fault,
+    say,
+    ui::{Failure, Skeleton},
+};
+use leptos::prelude::*;
+use leptos_meta::Title;
+use leptos_router::hooks::use_params_map;
+use odooops::{Error, project::Slug};
+
+#[component]
+pub fn BoardPage() -> impl IntoView {
+    let params = use_params_map();
+    let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
+    let board = Resource::new(
+        move || slug.get(),
+        |slug| async move {
+            // What cannot be a slug names no project.
+            let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
+            api::board(slug).await
+        },
+    );
+    view! {
+        <Title text=move || format!("{} · {}", say!(board.title), slug.get())/>
+        <div class="page">
+            <Transition fallback=|| view! { <Skeleton lines=8/> }>
+                {move || Suspend::new(async move {
+                    match board.await {
+                        Ok(board) => view! { <BoardView board/> }.into_any(),
+                        Err(fault) => not_shown(fault).into_any(),
+                    }
+                })}
+            </Transition>
+        </div>
+    }
+}
+
+fn not_shown(fault: Fault) -> impl IntoView {
+    #[cfg(feature = "ssr")]
+    crate::request::set_status(fault.0.status());
+    view! { <Failure error=fault.0/> }
+}

@@ -1,0 +1,60 @@
+use super::current_slug;
+use crate::{
+    say,
+    ui::{Avatar, Glyph, Icon, ThemeSwitch},
+};
+use leptos::prelude::*;
+use leptos_router::{components::A, hooks::use_location};
+use odooops::user::Me;
+
+#[component]
+pub fn Rail(me: Option<Me>) -> impl IntoView {
+    let slug = current_slug();
+    let location = use_location();
+    let on_builds = Memo::new(move |_| location.pathname.get().contains("/builds"));
+    let links = move || {
+        slug.get().map(|slug| {
+            let board = format!("/projects/{slug}");
+            let current = move |here: bool| here.then_some("page");
+            view! {
+                <p class="rail-project" title=slug.clone()>{slug.clone()}</p>
+                <a class="rail-link" href=board.clone() aria-current=move || current(!on_builds.get())>
+                    <Glyph icon=Icon::SquareKanban/>{say!(frame.board)}
+                </a>
+                <a class="rail-link" href=format!("{board}/builds") aria-current=move || current(on_builds.get())>
+                    <Glyph icon=Icon::Hammer/>{say!(frame.builds)}
+                </a>
+            }
+        })
+    };
+    view! {
+        <nav class="rail" id="rail" aria-label=say!(frame.navigation)>
+            <a class="rail-brand" href="/"><span class="rail-logo" aria-hidden="true"></span>{say!(frame.product)}</a>
+            <A attr:class="rail-link" href="/" exact=true><Glyph icon=Icon::FolderGit2/>{say!(frame.projects)}</A>
+            {links}
+            <div class="rail-foot">
+                <ThemeSwitch/>
+                {me.map(|me| view! { <Account me/> })}
+            </div>
+        </nav>
+    }
+}
+
+#[component]
+fn Account(me: Me) -> impl IntoView {
+    let role = me.platform_admin.then(|| say!(frame.administrator));
+    view! {
+        <div class="account">
+            <Avatar name=me.name.clone()/>
+            <div class="account-who" title=me.email>
+                <span class="truncate">{me.name}</span>
+                {role.map(|role| view! { <span class="muted small truncate">{role}</span> })}
+            </div>
+            <form method="post" action="/sign-out" rel="external">
+                <button class="icon-button" type="submit" title=say!(frame.sign_out) aria-label=say!(frame.sign_out)>
+                    <Glyph icon=Icon::LogOut/>
+                </button>
+            </form>
+        </div>
+    }
+}

@@ -1,0 +1,230 @@
+//! The browser's end of `/live`.
+//!
+//! The socket is opened by the first subscription and kept while there is one. When it breaks, it is opened again
+//! after a pause that grows, at once when the network or the tab comes back; every subscription is then made
+//! again from the last sequence seen. On the server all of this does nothing: pages come complete.
+
+use super::{ToBrowser, ToServer, Topic};
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
+use std::{collections::HashMap, rc::Rc, time::Duration};
+use wasm_bindgen::{JsCast, closure::Closure};
+use web_sys::{MessageEvent, WebSocket};
+
+/// How the connection is doing, as the top bar shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing on this page is live.
+    Idle,
+    Connecting,
+    Online,
+    Offline,
+}
+
+type Handler = Rc<dyn Fn(&ToBrowser)>;
+
+struct Subscription {
+    /// Last log sequence seen.
+    after: Option<i64>,
+    handlers: Vec<(u64, Handler)>,
+}
+
+#[derive(Default)]
+struct Inner {
+    socket: Option<WebSocket>,
+    topics: HashMap<Topic, Subscription>,
+    next_handler: u64,
+    failures: u32,
+    retry: Option<TimeoutHandle>,
+}
+
+/// Found by `Live::get()` anywhere below the app.
+#[derive(Clone, Copy)]
+pub struct Live {
+    inner: StoredValue<Inner, LocalStorage>,
+    link: RwSignal<Link>,
+    /// The build that the server said it is.
+    server_build: RwSignal<Option<String>>,
+}
+
+impl Live {
+    const FIRST_PAUSE: f64 = 400.0;
+    const LONGEST_PAUSE: f64 = 15_000.0;
+
+    pub fn provide() {
+        let live = Self {
+            inner: StoredValue::new_local(Inner::default()),
+            link: RwSignal::new(Link::Idle),
+            server_build: RwSignal::new(None),
+        };
+        provide_context(live);
+        Effect::new(move |_| {
+            let now = move || live.reconnect_now();
+            let online = window_event_listener_untyped("online", move |_| now());
+            let shown = window_event_listener_untyped("visibilitychange", move |_| {
+                if !document().hidden() {
+                    now();
+                }
+            });
+            on_cleanup(move || {
+                online.remove();
+                shown.remove();
+            });
+        });
+    }
+
+    pub fn get() -> Self {
+        expect_context()
+    }
+
+    pub fn link(self) -> Link {
+        self.link.get()
+    }
+
+    pub fn server_build(self) -> Option<String> {
+        self.server_build.get()
+    }
+
+    /// Calls `handler` with every message of the topic until the current owner is gone. `after` is the last log
+    /// sequence that the page has already. Call it in an effect: the server has no socket.
+    pub fn subscribe(self, topic: Topic, after: Option<i64>, handler: impl Fn(&ToBrowser) + 'static) {
+        let Some(id) = self.inner.try_update_value(|inner| {
+            let id = inner.next_handler;
+            inner.next_handler += 1;
+            let subscription =
+                inner.topics.entry(topic).or_insert_with(|| Subscription { after, handlers: Vec::new() });
+            subscription.handlers.push((id, Rc::new(handler)));
+            id
+        }) else {
+            return;
+        };
+        if self.is_open() {
+            self.send(&ToServer::Subscribe { topic, after });
+        } else {
+            self.open();
+        }
+        on_cleanup(move || self.unsubscribe(topic, id));
+    }
+
+    fn unsubscribe(self, topic: Topic, id: u64) {
+        let gone = self.inner.try_update_value(|inner| {
+            let Some(subscription) = inner.topics.get_mut(&topic) else { return false };
+            subscription.handlers.retain(|(handler, _)| *handler != id);
+            let gone = subscription.handlers.is_empty();
+            if gone {
+                inner.topics.remove(&topic);
+            }
+            gone
+        });
+        if gone == Some(true) && self.is_open() {
+            self.send(&ToServer::Unsubscribe { topic });
+        }
+    }
+
+    fn is_open(self) -> bool {
+        self.socket().is_some_and(|socket| socket.ready_state() == WebSocket::OPEN)
+    }
+
+    fn socket(self) -> Option<WebSocket> {
+        self.inner.try_with_value(|inner| inner.socket.clone()).flatten()
+    }
+
+    fn send(self, message: &ToServer) {
+        if let (Some(socket), Ok(text)) = (self.socket(), serde_json::to_string(message)) {
+            // A socket that is closing loses the message; the subscription is made again by the next one.
+            let _ = socket.send_with_str(&text);
+        }
+    }
+
+    fn open(self) {
+        if self.socket().is_some() {
+            return;
+        }
+        let location = window().location();
+        let (Ok(protocol), Ok(host)) = (location.protocol(), location.host()) else { return };
+        let scheme = if protocol == "https:" { "wss" } else { "ws" };
+        let Ok(socket) = WebSocket::new(&format!("{scheme}://{host}/live")) else { return };
+        if self.link.get_untracked() != Link::Offline {
+            self.link.set(Link::Connecting);
+        }
+        let on_open = Closure::<dyn FnMut()>::new(move || self.subscribe_all());
+        socket.set_onopen(Some(on_open.into_js_value().unchecked_ref()));
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            if let Some(text) = event.data().as_string() {
+                self.receive(&text);
+            }
+        });
+        socket.set_onmessage(Some(on_message.into_js_value().unchecked_ref()));
+        let on_close = Closure::<dyn FnMut()>::new(move || self.closed());
+        socket.set_onclose(Some(on_close.into_js_value().unchecked_ref()));
+        self.inner.update_value(|inner| inner.socket = Some(socket));
+    }
+
+    fn subscribe_all(self) {
+        let topics = self.inner.try_with_value(|inner| {
+            inner.topics.iter().map(|(topic, subscription)| (*topic, subscription.after)).collect::<Vec<_>>()
+        });
+        for (topic, after) in topics.into_iter().flatten() {
+            self.send(&ToServer::Subscribe { topic, after });
+        }
+    }
+
+    fn receive(self, text: &str) {
+        let message = match serde_json::from_str::<ToBrowser>(text) {
+            Ok(message) => message,
+            // A newer server may say what this page does not know; the build tells that it is old.
+            Err(_) => return,
+        };
+        if let ToBrowser::Hello { build } = &message {
+            self.server_build.set(Some(build.clone()));
+            self.link.set(Link::Online);
+            self.inner.update_value(|inner| inner.failures = 0);
+        }
+        let Some(topic) = message.topic() else { return };
+        let handlers = self.inner.try_update_value(|inner| {
+            let subscription = inner.topics.get_mut(&topic)?;
+            if let ToBrowser::Log { lines, .. } = &message {
+                if let Some(last) = lines.last() {
+                    subscription.after = Some(last.seq);
+                }
+            }
+            Some(subscription.handlers.iter().map(|(_, handler)| Rc::clone(handler)).collect::<Vec<_>>())
+        });
+        // Outside of the store: a handler may subscribe or unsubscribe.
+        for handler in handlers.flatten().into_iter().flatten() {
+            handler(&message);
+        }
+    }
+
+    fn closed(self) {
+        let again = self.inner.try_update_value(|inner| {
+            inner.socket = None;
+            inner.failures += 1;
+            (!inner.topics.is_empty()).then_some(inner.failures)
+        });
+        match again.flatten() {
+            Some(failures) => {
+                self.link.set(Link::Offline);
+                let doubled = Self::FIRST_PAUSE * f64::from(1 << failures.min(6).saturating_sub(1));
+                // Not all pages at the same moment after a restart of the server.
+                let pause = doubled.min(Self::LONGEST_PAUSE) * (0.5 + js_sys::Math::random() / 2.0);
+                let retry =
+                    set_timeout_with_handle(move || self.open(), Duration::from_millis(pause as u64)).ok();
+                self.inner.update_value(|inner| inner.retry = retry);
+            }
+            None => self.link.set(Link::Idle),
+        }
+    }
+
+    fn reconnect_now(self) {
+        let waiting = self.inner.try_update_value(|inner| {
+            let waiting = inner.socket.is_none() && !inner.topics.is_empty();
+            if waiting && let Some(retry) = inner.retry.take() {
+                retry.clear();
+            }
+            waiting
+        });
+        if waiting == Some(true) {
+            self.open();
+        }
+    }
+}

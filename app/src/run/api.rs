@@ -1,0 +1,49 @@
+use crate::error::Fault;
+#[cfg(feature = "ssr")]
+use crate::request::{Visitor, answer};
+use leptos::{prelude::*, server_fn::codec::GetUrl};
+use odooops::{
+    id::RunId,
+    project::Slug,
+    run::{RunSummary, RunView},
+};
+
+/// One build with its steps.
+#[server(prefix = "/api/console", endpoint = "run", input = GetUrl)]
+pub async fn run(id: RunId) -> Result<RunView, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            odooops::run::service::view(&mut txn, &visitor.actor, id, &visitor.state.urls).await
+        }
+        .await,
+    )
+}
+
+/// The latest builds of a project, newest first.
+#[server(prefix = "/api/console", endpoint = "runs", input = GetUrl)]
+pub async fn runs(project: Slug) -> Result<Vec<RunSummary>, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            odooops::run::service::list(&mut txn, &visitor.actor, &project, 500).await
+        }
+        .await,
+    )
+}
+
+/// Ends a build: at once while it waits, within two seconds once a worker has it.
+#[server(prefix = "/api/console", endpoint = "run/cancel")]
+pub async fn cancel_run(id: RunId) -> Result<(), Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            odooops::run::service::cancel_in_txn(&mut txn, &visitor.actor, id).await?;
+            Ok(txn.commit().await?)
+        }
+        .await,
+    )
+}

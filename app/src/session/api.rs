@@ -1,0 +1,9 @@
+use crate::error::Fault;
+use leptos::prelude::*;
+use odooops::user::Me;
+
+/// Who is signed in. Strangers get None, so that pages can be made for them too.
+#[server(prefix = "/api/console", endpoint = "me")]
+pub async fn me() -> Result<Option<Me>, Fault> {
+    Ok(crate::request::me())
+}

@@ -1,0 +1,5 @@
+//! Who is looking at the page.
+
+mod api;
+
+pub use api::me;

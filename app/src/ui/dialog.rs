@@ -1,0 +1,49 @@
+//! A native `<dialog>`: the browser keeps focus inside, closes on Escape and gives it back. Rendered open by the
+//! server where it is already asked for, so that it also works without script.
+
+use super::{Glyph, Icon};
+use crate::say;
+use leptos::{html, prelude::*};
+use wasm_bindgen::JsCast;
+use web_sys::HtmlDialogElement;
+
+#[component]
+pub fn Dialog(
+    #[prop(into)] title: String,
+    /// Escape, the cross, or a click beside it.
+    on_close: Callback<()>,
+    /// Where the cross leads without script.
+    #[prop(into)]
+    close_href: String,
+    children: Children,
+) -> impl IntoView {
+    let node: NodeRef<html::Dialog> = NodeRef::new();
+    Effect::new(move |_| {
+        let Some(dialog) = node.get() else { return };
+        let dialog: &HtmlDialogElement = dialog.as_ref();
+        // The server's `open` shows it without the rest of the page being held back.
+        dialog.remove_attribute("open").ok();
+        dialog.show_modal().ok();
+    });
+    let beside = move |event: web_sys::MouseEvent| {
+        let on_itself = event.target().and_then(|target| target.dyn_into::<HtmlDialogElement>().ok()).is_some();
+        if on_itself {
+            on_close.run(());
+        }
+    };
+    view! {
+        <dialog node_ref=node class="dialog" open aria-labelledby="dialog-title" on:click=beside
+            on:cancel=move |event| { event.prevent_default(); on_close.run(()) }>
+            <div class="dialog-body">
+                <header class="dialog-head">
+                    <h2 id="dialog-title">{title}</h2>
+                    <a href=close_href class="icon-button" aria-label=say!(ui.close)
+                        on:click=move |event| { event.prevent_default(); on_close.run(()) }>
+                        <Glyph icon=Icon::X/>
+                    </a>
+                </header>
+                {children()}
+            </div>
+        </dialog>
+    }
+}

@@ -1,0 +1,27 @@
+//! The design system. Everything here knows looks and behaviour, nothing of projects or builds.
+
+mod avatar;
+mod button;
+mod dialog;
+mod failure;
+mod icon;
+mod menu;
+mod skeleton;
+mod stage;
+mod theme;
+mod time;
+mod toast;
+mod verdict;
+
+pub use avatar::Avatar;
+pub use button::{CopyButton, copy};
+pub use dialog::Dialog;
+pub use failure::{Empty, Failure};
+pub use icon::{Glyph, Icon};
+pub use menu::Menu;
+pub use skeleton::Skeleton;
+pub use stage::{StageMark, stage_icon, stage_name};
+pub use theme::{ThemeSwitch, theme_of_request};
+pub use time::{Lasting, Now, TimeAgo, duration};
+pub use toast::{Toasts, ToastList};
+pub use verdict::{VerdictMark, verdict_name};

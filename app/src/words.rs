@@ -1,0 +1,71 @@
+//! What a stable error code says in the language of the page.
+
+use crate::say;
+use odooops::{Detail, Error};
+
+/// One or two sentences: what happened, why, what to do.
+pub fn sentence(error: &Error) -> String {
+    match error {
+        Error::Unauthenticated => say!(errors.unauthenticated).to_string(),
+        Error::Internal { .. } => say!(errors.internal).to_string(),
+        Error::Forbidden { detail }
+        | Error::NotFound { detail }
+        | Error::Conflict { detail }
+        | Error::Invalid { detail, .. }
+        | Error::Unavailable { detail } => of_code(detail),
+    }
+}
+
+/// The words of one refusal, as the board's rules give it while a card is being dragged.
+pub fn of_code(detail: &Detail) -> String {
+    let param = |name: &str| detail.params.get(name).cloned().unwrap_or_default();
+    let text: &str = match &*detail.code {
+        "access.role" | "access.forbidden" => say!(errors.access_role),
+        "access.platform_admin" => say!(errors.access_platform_admin),
+        "branch" | "branch.unknown" => say!(errors.branch),
+        "branch.length" => say!(errors.branch_length),
+        "branch.characters" => return say!(errors.branch_characters, value = param("value")).to_string(),
+        "branch.format" => return say!(errors.branch_format, value = param("value")).to_string(),
+        "branch.choose_merge" => say!(errors.branch_choose_merge),
+        "branch.merge_at_remote" => say!(errors.branch_merge_at_remote),
+        "branch.merge_conflict" if detail.params.contains_key("files") => {
+            return say!(errors.branch_merge_conflict_in, files = param("files").replace('\n', ", ")).to_string();
+        }
+        "branch.merge_conflict" => say!(errors.branch_merge_conflict),
+        "branch.merge_unrelated" => say!(errors.branch_merge_unrelated),
+        "branch.moved_meanwhile" => say!(errors.branch_moved_meanwhile),
+        "branch.no_commit" => say!(errors.branch_no_commit),
+        "branch.no_staging_to_merge" => {
+            return say!(errors.branch_no_staging_to_merge, branch = param("branch")).to_string();
+        }
+        "branch.second_production" => {
+            let (branch, production) = (param("branch"), param("production"));
+            return say!(errors.branch_second_production, branch = branch, production = production)
+                .to_string();
+        }
+        "commit.unknown" => say!(errors.commit_unknown),
+        "console.answer" => say!(errors.console_answer),
+        "console.unreachable" => say!(errors.console_unreachable),
+        "database" => say!(errors.database),
+        "environment" => say!(errors.environment),
+        "environment.building" => say!(errors.environment_building),
+        "git.host_refused" => say!(errors.git_host_refused),
+        "git.host_unknown" => say!(errors.git_host_unknown),
+        "git.sources_refused" => say!(errors.git_sources_refused),
+        "git.timeout" => say!(errors.git_timeout),
+        "git.url_refused" => say!(errors.git_url_refused),
+        "not_found" | "entry" => say!(errors.not_found),
+        "project" => say!(errors.project),
+        "project.name_length" => say!(errors.project_name_length),
+        "project.slug_taken" => say!(errors.project_slug_taken),
+        "request.body" => say!(errors.request_body),
+        "request.foreign_origin" => say!(errors.request_foreign_origin),
+        "run" => say!(errors.run),
+        "run.already_finished" => say!(errors.run_already_finished),
+        "slug.characters" => say!(errors.slug_characters),
+        "slug.length" => say!(errors.slug_length),
+        "slug.uuid" => say!(errors.slug_uuid),
+        code => return say!(errors.unknown, code = code.to_owned()).to_string(),
+    };
+    text.to_owned()
+}
