@@ -72,7 +72,11 @@ pub fn provide_nonce() {
 pub fn cookie(name: &str) -> Option<String> {
     let parts = parts()?;
     let header = parts.headers.get(http::header::COOKIE)?.to_str().ok()?;
-    header.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    header
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
 }
 
 mod axum_parts {

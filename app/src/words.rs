@@ -29,7 +29,8 @@ pub fn of_code(detail: &Detail) -> String {
         "branch.choose_merge" => say!(errors.branch_choose_merge),
         "branch.merge_at_remote" => say!(errors.branch_merge_at_remote),
         "branch.merge_conflict" if detail.params.contains_key("files") => {
-            return say!(errors.branch_merge_conflict_in, files = param("files").replace('\n', ", ")).to_string();
+            return say!(errors.branch_merge_conflict_in, files = param("files").replace('\n', ", "))
+                .to_string();
         }
         "branch.merge_conflict" => say!(errors.branch_merge_conflict),
         "branch.merge_unrelated" => say!(errors.branch_merge_unrelated),

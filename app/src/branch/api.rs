@@ -27,7 +27,7 @@ pub fn read_target(text: &str) -> Result<Target, Error> {
     }
 }
 
-#[server(prefix = "/api/console", endpoint = "board", input = GetUrl)]
+#[server(name = LoadBoard, prefix = "/api/console", endpoint = "board", input = GetUrl)]
 pub async fn board(project: Slug) -> Result<Board, Fault> {
     answer(
         async {
@@ -52,7 +52,8 @@ pub async fn move_branch(
             let Visitor { state, actor } = Visitor::require()?;
             let (target, choice) = (read_target(&onto)?, choice.as_ref());
             let moved =
-                service::move_branch(&state.pool, &state.repositories, &actor, branch, &target, choice).await?;
+                service::move_branch(&state.pool, &state.repositories, &actor, branch, &target, choice)
+                    .await?;
             go_on_at(&format!("/projects/{project}"));
             Ok(moved)
         }
@@ -93,7 +94,8 @@ mod tests {
 
     #[test]
     fn targets_survive_a_form() {
-        let branch = Target::Branch { name: BranchName::parse("user/a:b".replace(':', "-").as_str()).unwrap() };
+        let branch =
+            Target::Branch { name: BranchName::parse("user/a:b".replace(':', "-").as_str()).unwrap() };
         for target in [Target::Stage { stage: Stage::Staging }, branch] {
             assert_eq!(read_target(&write_target(&target)).unwrap(), target);
         }

@@ -68,7 +68,7 @@ pub fn Card(id: BranchId) -> impl IntoView {
                     <span class="chip" title=say!(board.fresh_database_why)>{say!(board.fresh_database)}</span>
                 })}
                 <span class="grow"></span>
-                <Ways slug latest card branch=shown_name/>
+                <Ways slug latest card branch=shown_name.clone()/>
             </div>
             {move || merge.get().map(|meaning| view! {
                 <p class="card-means" class:refused=meaning.is_err()>{meaning_words(&meaning)}</p>
@@ -177,7 +177,12 @@ fn History(slug: Slug, card: Memo<Option<BranchCard>>, branch: String) -> impl I
 
 /// Where one goes from a card: the running Odoo, the log.
 #[component]
-fn Ways(slug: Slug, latest: Memo<Option<RunDot>>, card: Memo<Option<BranchCard>>, branch: String) -> impl IntoView {
+fn Ways(
+    slug: Slug,
+    latest: Memo<Option<RunDot>>,
+    card: Memo<Option<BranchCard>>,
+    branch: String,
+) -> impl IntoView {
     let environment = Memo::new(move |_| {
         card.with(|card| card.as_ref().and_then(|card| card.environment.clone()))
             .filter(|environment| environment.state == EnvironmentState::Running)

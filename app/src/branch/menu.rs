@@ -1,6 +1,10 @@
 //! Everything that can be done to a branch without dragging. Without script the entries are plain forms and links.
 
-use super::{api::write_target, ask::Ask, state::{BoardState, meaning_words}};
+use super::{
+    api::write_target,
+    ask::Ask,
+    state::{BoardState, meaning_words},
+};
 use crate::{
     say,
     ui::{Glyph, Icon, Menu, copy, stage_icon, stage_name},
@@ -15,7 +19,8 @@ use odooops::{
 pub fn CardMenu(id: BranchId) -> impl IntoView {
     let state = BoardState::get();
     let name = state.find(id).map(|card| card.name);
-    let label = say!(board.menu_of, branch = name.as_ref().map(BranchName::to_string).unwrap_or_default()).to_string();
+    let label = say!(board.menu_of, branch = name.as_ref().map(BranchName::to_string).unwrap_or_default())
+        .to_string();
     let clone = name.map(|name| format!("git clone --branch {name} {}", state.clone_url()));
     let rebuild = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
@@ -70,13 +75,11 @@ fn MoveTo(id: BranchId, stage: Stage) -> impl IntoView {
             Ok(Move::Nothing) => ().into_any(),
             Err(_) => view! {
                 <span class="menu-item off" aria-disabled="true" title=hint.clone()>
-                    {glyph}<span>{label}<small>{hint}</small></span>
+                    {glyph}<span>{label}<small>{hint.clone()}</small></span>
                 </span>
             }
             .into_any(),
-            Ok(Move::Restage { .. })
-                if stage != Stage::Production && at.get() != Some(Stage::Production) =>
-            {
+            Ok(Move::Restage { .. }) if stage != Stage::Production && at.get() != Some(Stage::Production) => {
                 let onto = write_target(&target);
                 let go = move |event: web_sys::SubmitEvent| {
                     event.prevent_default();

@@ -106,7 +106,8 @@ impl BoardState {
     }
 
     pub fn find_by_name(self, name: &BranchName) -> Option<BranchId> {
-        self.board.with_untracked(|board| board.branches.iter().find(|card| card.name == *name).map(|card| card.id))
+        self.board
+            .with_untracked(|board| board.branches.iter().find(|card| card.name == *name).map(|card| card.id))
     }
 
     pub fn names(self) -> Vec<BranchName> {
@@ -142,7 +143,8 @@ impl BoardState {
             Err(detail) => {
                 let why = words::of_code(&detail);
                 self.said.set(why.clone());
-                Toasts::get().failed(say!(board.failed.r#move, branch = card.name.to_string()).to_string(), why);
+                Toasts::get()
+                    .failed(say!(board.failed.moved, branch = card.name.to_string()).to_string(), why);
             }
         }
     }
@@ -168,7 +170,7 @@ impl BoardState {
             match answer {
                 Ok(moved) => toasts.done(outcome(&name, &moved)),
                 Err(fault) => toasts.failed(
-                    say!(board.failed.r#move, branch = name.to_string()).to_string(),
+                    say!(board.failed.moved, branch = name.to_string()).to_string(),
                     words::sentence(&fault.0),
                 ),
             }
@@ -183,7 +185,7 @@ impl BoardState {
             match api::rebuild(slug.clone(), id).await {
                 Ok(_) => toasts.done(say!(board.done.rebuild, branch = name).to_string()),
                 Err(fault) => toasts
-                    .failed(say!(board.failed.rebuild, branch = name).to_string(), words::sentence(&fault.0)),
+                    .failed(say!(board.failed.rebuilt, branch = name).to_string(), words::sentence(&fault.0)),
             }
             if let Ok(board) = api::board(slug).await {
                 self.receive(board);

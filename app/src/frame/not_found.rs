@@ -1,4 +1,7 @@
-use crate::{say, ui::{Glyph, Icon}};
+use crate::{
+    say,
+    ui::{Glyph, Icon},
+};
 use leptos::prelude::*;
 use leptos_meta::Title;
 

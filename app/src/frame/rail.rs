@@ -50,7 +50,7 @@ fn Account(me: Me) -> impl IntoView {
                 <span class="truncate">{me.name}</span>
                 {role.map(|role| view! { <span class="muted small truncate">{role}</span> })}
             </div>
-            <form method="post" action="/sign-out" rel="external">
+            <form method="post" action="/sign-out">
                 <button class="icon-button" type="submit" title=say!(frame.sign_out) aria-label=say!(frame.sign_out)>
                     <Glyph icon=Icon::LogOut/>
                 </button>

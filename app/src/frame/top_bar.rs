@@ -57,7 +57,9 @@ fn LiveLight() -> impl IntoView {
     let live = Live::get();
     let look = move || match live.link() {
         Link::Idle => None,
-        Link::Connecting => Some(("connecting", say!(frame.live.connecting), say!(frame.live_title.connecting))),
+        Link::Connecting => {
+            Some(("connecting", say!(frame.live.connecting), say!(frame.live_title.connecting)))
+        }
         Link::Online => Some(("online", say!(frame.live.online), say!(frame.live_title.online))),
         Link::Offline => Some(("offline", say!(frame.live.offline), say!(frame.live_title.offline))),
     };
@@ -79,10 +81,12 @@ fn Outdated() -> impl IntoView {
         page_build().is_some_and(|page| page != server)
     });
     move || {
-        outdated.get().then(|| view! {
-            <p class="notice" role="status">
-                {say!(frame.outdated)} <a href="" rel="external">{say!(frame.reload)}</a>
-            </p>
+        outdated.get().then(|| {
+            view! {
+                <p class="notice" role="status">
+                    {say!(frame.outdated)} <a href="" rel="external">{say!(frame.reload)}</a>
+                </p>
+            }
         })
     }
 }

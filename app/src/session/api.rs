@@ -3,7 +3,7 @@ use leptos::prelude::*;
 use odooops::user::Me;
 
 /// Who is signed in. Strangers get None, so that pages can be made for them too.
-#[server(prefix = "/api/console", endpoint = "me")]
+#[server(name = WhoAmI, prefix = "/api/console", endpoint = "me")]
 pub async fn me() -> Result<Option<Me>, Fault> {
     Ok(crate::request::me())
 }

@@ -26,14 +26,15 @@ pub fn Dialog(
         dialog.show_modal().ok();
     });
     let beside = move |event: web_sys::MouseEvent| {
-        let on_itself = event.target().and_then(|target| target.dyn_into::<HtmlDialogElement>().ok()).is_some();
+        let on_itself =
+            event.target().and_then(|target| target.dyn_into::<HtmlDialogElement>().ok()).is_some();
         if on_itself {
             on_close.run(());
         }
     };
     view! {
         <dialog node_ref=node class="dialog" open aria-labelledby="dialog-title" on:click=beside
-            on:cancel=move |event| { event.prevent_default(); on_close.run(()) }>
+            on:cancel=move |event: web_sys::Event| { event.prevent_default(); on_close.run(()) }>
             <div class="dialog-body">
                 <header class="dialog-head">
                     <h2 id="dialog-title">{title}</h2>

@@ -13,7 +13,9 @@ pub fn Failure(error: Error, #[prop(optional, into)] title: Option<String>) -> i
         _ => say!(frame.failure.title).to_string(),
     });
     let incident = match &error {
-        Error::Internal { incident } => Some(say!(frame.failure.incident, id = incident.to_string()).to_string()),
+        Error::Internal { incident } => {
+            Some(say!(frame.failure.incident, id = incident.to_string()).to_string())
+        }
         _ => None,
     };
     let action = match error {

@@ -34,7 +34,8 @@ pub fn Menu(
             event.stop_propagation();
             details.set_open(false);
             let summary = details.query_selector("summary").ok().flatten();
-            if let Some(summary) = summary.and_then(|summary| summary.dyn_into::<web_sys::HtmlElement>().ok()) {
+            if let Some(summary) = summary.and_then(|summary| summary.dyn_into::<web_sys::HtmlElement>().ok())
+            {
                 summary.focus().ok();
             }
         }

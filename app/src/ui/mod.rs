@@ -23,5 +23,5 @@ pub use skeleton::Skeleton;
 pub use stage::{StageMark, stage_icon, stage_name};
 pub use theme::{ThemeSwitch, theme_of_request};
 pub use time::{Lasting, Now, TimeAgo, duration};
-pub use toast::{Toasts, ToastList};
+pub use toast::{ToastList, Toasts};
 pub use verdict::{VerdictMark, verdict_name};

@@ -17,19 +17,25 @@ pub fn verdict_name(verdict: Verdict) -> &'static str {
 
 fn look(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
-        Verdict::Green => {
-            ("green", r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="m4.6 8.3 2.3 2.3 4.5-5"/>"#)
+        Verdict::Green => (
+            "green",
+            r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="m4.6 8.3 2.3 2.3 4.5-5"/>"#,
+        ),
+        Verdict::Yellow => {
+            ("yellow", r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="M4.8 8h6.4"/>"#)
         }
-        Verdict::Yellow => ("yellow", r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="M4.8 8h6.4"/>"#),
-        Verdict::Red => {
-            ("red", r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="m5.4 5.4 5.2 5.2m0-5.2-5.2 5.2"/>"#)
-        }
+        Verdict::Red => (
+            "red",
+            r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="m5.4 5.4 5.2 5.2m0-5.2-5.2 5.2"/>"#,
+        ),
         Verdict::Running => (
             "running",
             r#"<circle class="track" cx="8" cy="8" r="6.75"/><path class="arc" d="M8 1.25A6.75 6.75 0 0 1 14.75 8"/>"#,
         ),
         Verdict::Queued => ("queued", r#"<circle class="track" cx="8" cy="8" r="6.75"/>"#),
-        Verdict::Canceled => ("canceled", r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="m5 11 6-6"/>"#),
+        Verdict::Canceled => {
+            ("canceled", r#"<circle class="disc" cx="8" cy="8" r="8"/><path class="mark" d="m5 11 6-6"/>"#)
+        }
     }
 }
 
