@@ -4,6 +4,9 @@
 //! `ui/` is the design system, `frame/` what stands around every page, `live/` the page's websocket. Pages are
 //! rendered whole on the server and every form works without script; the browser adds what moves.
 
+// Views are types that nest as deep as the page does.
+#![recursion_limit = "256"]
+
 pub mod app;
 pub mod branch;
 pub mod error;

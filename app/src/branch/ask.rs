@@ -193,6 +193,7 @@ fn QuestionDialog(card: BranchCard, ask: Ask, question: Question) -> impl IntoVi
             </form>
         </Dialog>
     }
+    .into_any()
 }
 
 /// What git says the merge would bring.
@@ -219,6 +220,7 @@ fn Preview(from: BranchId, chosen: RwSignal<Option<BranchName>>) -> impl IntoVie
             </Transition>
         </div>
     }
+    .into_any()
 }
 
 #[component]

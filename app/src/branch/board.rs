@@ -54,6 +54,7 @@ pub fn BoardView(board: Board) -> impl IntoView {
         <Ghost/>
         <AskDialog/>
     }
+    .into_any()
 }
 
 /// An empty project says how the first branch gets here.

@@ -75,6 +75,7 @@ pub fn Card(id: BranchId) -> impl IntoView {
             })}
         </li>
     }
+    .into_any()
 }
 
 fn build_href(slug: &Slug, run: &RunDot) -> String {
@@ -173,6 +174,7 @@ fn History(slug: Slug, card: Memo<Option<BranchCard>>, branch: String) -> impl I
             </For>
         </ol>
     }
+    .into_any()
 }
 
 /// Where one goes from a card: the running Odoo, the log.
@@ -202,4 +204,5 @@ fn Ways(
             </a>
         })}
     }
+    .into_any()
 }

@@ -56,4 +56,5 @@ pub fn Column(stage: Stage) -> impl IntoView {
             {move || ids.with(Vec::is_empty).then(|| view! { <p class="column-empty">{empty}</p> })}
         </section>
     }
+    .into_any()
 }

@@ -44,6 +44,7 @@ pub fn CardMenu(id: BranchId) -> impl IntoView {
             </a>
         </Menu>
     }
+    .into_any()
 }
 
 #[component]

@@ -34,6 +34,7 @@ pub fn BoardPage() -> impl IntoView {
             </Transition>
         </div>
     }
+    .into_any()
 }
 
 fn not_shown(fault: Fault) -> impl IntoView {

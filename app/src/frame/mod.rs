@@ -53,6 +53,7 @@ pub fn Frame() -> impl IntoView {
             </div>
         </div>
     }
+    .into_any()
 }
 
 /// Where they come back to after signing in is not kept: a sign-in link leads to the projects.

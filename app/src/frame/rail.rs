@@ -38,6 +38,7 @@ pub fn Rail(me: Option<Me>) -> impl IntoView {
             </div>
         </nav>
     }
+    .into_any()
 }
 
 #[component]

@@ -50,6 +50,7 @@ pub fn TopBar(drawer: RwSignal<bool>) -> impl IntoView {
         </header>
         <Outdated/>
     }
+    .into_any()
 }
 
 #[component]

@@ -75,6 +75,7 @@ pub fn CreateProjectDialog(on_close: Callback<()>) -> impl IntoView {
             </ActionForm>
         </Dialog>
     }
+    .into_any()
 }
 
 /// What belongs into a field, or what is wrong with what is in it.

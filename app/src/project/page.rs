@@ -42,6 +42,7 @@ pub fn ProjectsPage() -> impl IntoView {
             {move || creating.get().then(|| view! { <CreateProjectDialog on_close=close/> })}
         </div>
     }
+    .into_any()
 }
 
 #[component]
@@ -89,4 +90,5 @@ fn Project(project: ProjectSummary) -> impl IntoView {
             </dl>
         </li>
     }
+    .into_any()
 }

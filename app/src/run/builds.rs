@@ -64,6 +64,7 @@ pub fn BuildsPage() -> impl IntoView {
             </Transition>
         </div>
     }
+    .into_any()
 }
 
 struct Row {
@@ -123,6 +124,7 @@ fn Grid(rows: Vec<Row>, slug: Slug) -> impl IntoView {
             <table class="grid" on:keydown=walk data-testid="builds"><tbody>{rows}</tbody></table>
         </div>
     }
+    .into_any()
 }
 
 #[component]

@@ -47,4 +47,5 @@ pub fn Dialog(
             </div>
         </dialog>
     }
+    .into_any()
 }

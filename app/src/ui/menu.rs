@@ -46,4 +46,5 @@ pub fn Menu(
             <div class="menu-items" on:click=move |_| close()>{children()}</div>
         </details>
     }
+    .into_any()
 }
