@@ -33,6 +33,11 @@ pub async fn announce(config: &Config, log: &Log) -> Result<(), Failure> {
         through_proxy(config).await.ok().filter(|status| *status == StatusCode::OK)
     })
     .await;
+    until("the demo project", log, async || {
+        let answer = over_socket(&config.ops_socket(), Method::POST, "/api/v1/demo-project").await;
+        answer.ok().filter(|(status, _)| *status == StatusCode::OK).map(|_| ())
+    })
+    .await;
     let link = until("a sign-in link", log, async || {
         let (_, body) = over_socket(&config.ops_socket(), Method::POST, "/api/v1/login-links").await.ok()?;
         serde_json::from_slice::<LoginLink>(&body).ok()

@@ -52,6 +52,7 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(identity::create_token, identity::list_tokens))
         .routes(routes!(identity::revoke_token))
         .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::create_demo))
         .routes(routes!(projects::show))
         .routes(routes!(branches::list))
         .routes(routes!(branches::move_branch))

@@ -61,6 +61,16 @@ pub async fn create(
     Ok((StatusCode::CREATED, Answer(project)))
 }
 
+/// Adds the demo project when there is no project at all; null when there is one.
+#[utoipa::path(post, path = "/demo-project", tag = "projects",
+    responses((status = 200, body = Option<ProjectSummary>), (status = 403, body = ProblemBody)))]
+pub async fn create_demo(
+    State(web): State<Web>,
+    identity: Identity,
+) -> Result<Answer<Option<ProjectSummary>>, Problem> {
+    Ok(Answer(project::demo::create_demo(&web.pool, &web.repositories, &identity.actor()).await?))
+}
+
 /// One project.
 #[utoipa::path(get, path = "/projects/{project}", tag = "projects",
     params(("project" = String, Path, description = "slug or id")),
