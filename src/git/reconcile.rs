@@ -12,8 +12,10 @@ use crate::{
     },
     id::{ProjectId, RunId},
 };
+use futures::StreamExt;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::{collections::BTreeMap, time::Duration};
+use tokio::time::MissedTickBehavior;
 
 /// A head that the database does not know, or a branch that git has no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,28 +71,58 @@ pub async fn reconcile_project(
         runs.extend(branch_pushed_in_txn(&mut txn, actor, project, &PushedBranch { name, head }).await?);
     }
     txn.commit().await?;
+    repository.mend_default_branch().await?;
     Ok(runs)
 }
 
+/// Which projects a look is at. Fetching takes as long as other machines like, so it is looked at on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Pushed to here: a matter of milliseconds.
+    Own,
+    /// Fetched from elsewhere.
+    Following,
+}
+
+/// Fetches at the same time.
+const FETCHES: usize = 4;
+
 /// One look at all projects. One that fails holds none of the others up.
 pub async fn reconcile(pool: &PgPool, repositories: &Repositories, actor: &Actor) -> Result<Vec<RunId>> {
+    let mut runs = reconcile_kind(pool, repositories, actor, Kind::Own).await?;
+    runs.extend(reconcile_kind(pool, repositories, actor, Kind::Following).await?);
+    Ok(runs)
+}
+
+async fn reconcile_kind(
+    pool: &PgPool,
+    repositories: &Repositories,
+    actor: &Actor,
+    kind: Kind,
+) -> Result<Vec<RunId>> {
     let mut txn = access::begin_as(pool, actor.user_id).await?;
-    let projects =
-        sqlx::query!("select id, remote_url from ops.projects where archived_at is null order by id")
-            .fetch_all(&mut *txn)
-            .await?;
+    let projects = sqlx::query!(
+        "select id, remote_url from ops.projects where archived_at is null and (remote_url is not null) = $1 order by id",
+        kind == Kind::Following
+    )
+    .fetch_all(&mut *txn)
+    .await?;
     txn.commit().await?;
-    let mut runs = Vec::new();
-    for project in projects {
+    let looks = projects.into_iter().map(|project| async move {
         let id = ProjectId::from(project.id);
         let outcome = match remote(repositories.git(), project.remote_url.as_deref()) {
             Ok(url) => reconcile_project(pool, repositories, actor, id, url.as_ref()).await,
             Err(error) => Err(error.into()),
         };
+        (id, outcome)
+    });
+    let mut looks = futures::stream::iter(looks).buffer_unordered(FETCHES);
+    let mut runs = Vec::new();
+    while let Some((id, outcome)) = looks.next().await {
         match outcome {
             Ok(found) => runs.extend(found),
             // The database is gone for all of them.
-            Err(error @ Error::Unavailable { .. }) => return Err(error),
+            Err(error @ Error::Unavailable { .. }) if unreachable_database(&error) => return Err(error),
             Err(error) => {
                 tracing::warn!(project = %id, %error, "the project's branches could not be compared")
             }
@@ -99,12 +131,19 @@ pub async fn reconcile(pool: &PgPool, repositories: &Repositories, actor: &Actor
     Ok(runs)
 }
 
+fn unreachable_database(error: &Error) -> bool {
+    error.detail().is_some_and(|detail| detail.code == "database")
+}
+
 fn remote(git: &Git, url: Option<&str>) -> Result<Option<GitUrl>, GitError> {
     url.map(|url| GitUrl::parse(url, git.settings().allow_file)).transpose()
 }
 
 /// Two servers on one database: the one that holds this lock compares. The number is ours by convention only.
 const LEADER_LOCK: i64 = 0x6f70_7367_6974;
+
+/// How often repositories are packed where that is worth it.
+const TIDY: Duration = Duration::from_secs(6 * 3600);
 
 /// Looks at once and then every `pause`, for ever. Waits its turn when another process does this already.
 pub async fn keep_reconciling(pool: PgPool, repositories: Repositories, pause: Duration) {
@@ -127,13 +166,37 @@ async fn lead(pool: &PgPool, repositories: &Repositories, pause: Duration) -> Re
         .fetch_one(&mut session)
         .await?;
     let actor = Actor { user_id: user.into(), platform_admin: true };
-    let mut ticks = tokio::time::interval(pause);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        // Fails when the session is gone, and the lock with it.
-        session.ping().await?;
-        reconcile(pool, repositories, &actor).await?;
+    let look = |kind| {
+        let actor = &actor;
+        async move {
+            let mut ticks = tokio::time::interval(pause);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                reconcile_kind(pool, repositories, actor, kind).await?;
+            }
+        }
+    };
+    let keep_lock = async {
+        let mut ticks = tokio::time::interval(pause);
+        loop {
+            ticks.tick().await;
+            // Fails when the session is gone, and the lock with it.
+            session.ping().await?;
+        }
+    };
+    let tidy = async {
+        let mut ticks = tokio::time::interval(TIDY);
+        loop {
+            ticks.tick().await;
+            repositories.tidy().await;
+        }
+    };
+    tokio::select! {
+        end = look(Kind::Own) => end,
+        end = look(Kind::Following) => end,
+        end = keep_lock => end,
+        end = tidy => end,
     }
 }
 

@@ -50,17 +50,31 @@ impl Repositories {
 
     /// Links the hooks of all repositories to this binary again. Called at start.
     pub fn refresh_hooks(&self) -> Result<usize> {
-        let root = &self.git.settings().root;
-        let mut count = 0;
-        for entry in fs::read_dir(root).map_err(GitError::io(root))? {
-            let name = entry.map_err(GitError::io(root))?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".git")).and_then(|id| id.parse().ok());
-            if let Some(id) = id {
-                self.of(id).link_hooks()?;
-                count += 1;
+        let projects = self.projects()?;
+        for id in &projects {
+            self.of(*id).link_hooks()?;
+        }
+        Ok(projects.len())
+    }
+
+    /// Packs what pushes left behind, repository by repository.
+    pub async fn tidy(&self) {
+        for id in self.projects().unwrap_or_default() {
+            if let Err(error) = self.of(id).tidy().await {
+                tracing::warn!(project = %id, %error, "the repository could not be tidied");
             }
         }
-        Ok(count)
+    }
+
+    /// Projects that have a repository on disk.
+    fn projects(&self) -> Result<Vec<ProjectId>> {
+        let root = &self.git.settings().root;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(root).map_err(GitError::io(root))? {
+            let name = entry.map_err(GitError::io(root))?.file_name();
+            found.extend(name.to_str().and_then(|name| name.strip_suffix(".git")?.parse::<ProjectId>().ok()));
+        }
+        Ok(found)
     }
 }
 
@@ -128,6 +142,22 @@ impl Repository {
             Some(0) => commit::sha("rev-parse", &String::from_utf8_lossy(&output.stdout)).map(Some),
             Some(1) => Ok(None),
             code => Err(GitError::Failed { what: "rev-parse", code, stderr: output.stderr }),
+        }
+    }
+
+    /// What a clone checks out: when `HEAD` names a branch that does not exist, a likely one that does.
+    pub async fn mend_default_branch(&self) -> Result<()> {
+        let current = self.command("symbolic-ref").args(["--quiet", "HEAD"]).run_text().await?;
+        let heads =
+            self.command("for-each-ref").args(["--format=%(refname)", "refs/heads/"]).run_text().await?;
+        let heads: Vec<_> = heads.lines().collect();
+        if heads.contains(&current.trim()) {
+            return Ok(());
+        }
+        let likely = ["refs/heads/main", "refs/heads/master", "refs/heads/production"];
+        match likely.into_iter().find(|name| heads.contains(name)).or(heads.first().copied()) {
+            Some(name) => self.command("symbolic-ref").args(["HEAD", name]).run().await.map(drop),
+            None => Ok(()),
         }
     }
 

@@ -180,6 +180,7 @@ async fn record(state: &HookState, push: &Push) -> Result<Vec<String>, Error> {
         });
     }
     txn.commit().await?;
+    repository.mend_default_branch().await?;
     Ok(lines)
 }
 

@@ -1,4 +1,5 @@
-//! A PostgreSQL of the test's own: migrated, on a Unix socket, gone when the test ends.
+//! A PostgreSQL that a test may stop: migrated, on a Unix socket, gone when the test ends. Tests that stop nothing
+//! share one.
 
 use sqlx::{
     Connection, PgConnection, PgPool,

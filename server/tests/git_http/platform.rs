@@ -1,11 +1,12 @@
 //! What a push meets: the router on a loopback port, the hooks' socket, a database, people with tokens.
 
-use super::{cluster::Cluster, http};
+use super::http;
 use odooops::{
     access::{self, Actor},
     branch::BranchName,
     git::{Git, GitSettings, Repositories},
     id::{ProjectId, UserId},
+    postgres::testing::TestDb,
     project::Slug,
     session,
     urls::Urls,
@@ -18,7 +19,7 @@ use std::{
 };
 
 pub struct Platform {
-    pub cluster: Cluster,
+    _db: Option<TestDb>,
     pub folder: tempfile::TempDir,
     pub address: SocketAddr,
     pub pool: PgPool,
@@ -35,8 +36,16 @@ impl Platform {
         Self::with(false).await
     }
 
+    /// With `file://` remotes, if asked.
     pub async fn with(allow_file: bool) -> Self {
-        let cluster = Cluster::start().await;
+        let db = TestDb::new().await;
+        let superuser = PgPool::connect_lazy_with(db.superuser_options());
+        let pool = db.web.clone();
+        Self { _db: Some(db), ..Self::on(pool, superuser, allow_file).await }
+    }
+
+    /// On a database that the caller keeps.
+    pub async fn on(pool: PgPool, owner: PgPool, allow_file: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let git = Git::open(GitSettings {
             root: folder.path().join("git"),
@@ -46,7 +55,6 @@ impl Platform {
             ssh_key: None,
         });
         let repositories = Repositories::new(git.await.unwrap());
-        let (pool, owner) = (cluster.pool("ops_web"), cluster.pool("odooops"));
         let socket = folder.path().join("ops.sock");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -61,7 +69,7 @@ impl Platform {
         odooops::project::query::insert(&mut owner.acquire().await.unwrap(), project, &slug, "Demo", None)
             .await
             .unwrap();
-        Self { cluster, folder, address, pool, owner, repositories, socket, project, slug }
+        Self { _db: None, folder, address, pool, owner, repositories, socket, project, slug }
     }
 
     /// A person with this role in the project, or none, and their token.

@@ -35,6 +35,19 @@ async fn a_push_is_recorded_and_can_be_cloned() {
     assert_eq!(platform.board().await.len(), 1);
 }
 
+/// A clone checks out a branch that exists, whatever the first one was called.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_branch_exists() {
+    let platform = Platform::start().await;
+    let (_, token) = platform.person("dev", Some("developer")).await;
+    let work = platform.work("work", &token);
+    work.commit("a", "1");
+    work.ok(&["push", "--quiet", "origin", "main:refs/heads/19.0"]);
+    let cloned = git(platform.folder.path(), &["clone", "--quiet", &platform.url(&token), "cloned"]);
+    assert!(cloned.status.success() && cloned.stderr.is_empty(), "{cloned:?}");
+    assert!(platform.folder.path().join("cloned/a").exists());
+}
+
 /// With many wants the client compresses its request.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_branches_are_cloned_by_a_compressed_request() {

@@ -1,4 +1,4 @@
-use super::platform::Platform;
+use super::{cluster::Cluster, platform::Platform};
 use std::{
     fs,
     io::Write,
@@ -163,12 +163,13 @@ async fn harmful_trees_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_database_nothing_is_stored() {
-    let mut platform = Platform::start().await;
+    let mut cluster = Cluster::start().await;
+    let platform = Platform::on(cluster.pool("ops_web"), cluster.pool("odooops"), false).await;
     let (actor, token) = platform.person("dev", Some("developer")).await;
     let work = platform.work("work", &token);
     let commit = work.commit("a", "1");
     work.ok(&["push", "--quiet", "origin", "main"]);
-    platform.cluster.stop();
+    cluster.stop();
     work.commit("a", "2");
     let said = work.fails(&["push", "origin", "main"]);
     assert!(said.contains("remote: OdooOps' database does not answer."), "{said}");
@@ -201,7 +202,7 @@ async fn without_the_database_nothing_is_stored() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("The push is stored"), "{said}");
 
-    platform.cluster.resume();
+    cluster.resume();
     assert_eq!(platform.heads().await[0].1, commit, "the repository is as it was");
     work.ok(&["push", "--quiet", "origin", "main"]);
 }
