@@ -15,7 +15,7 @@ mod work;
 use clap::{Parser, Subcommand};
 use config_flags::ConfigFlags;
 use odooops::{config::Config, postgres::ops};
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 /// What a role ends with when it fails: a sentence for the terminal.
@@ -91,6 +91,8 @@ async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // The supervisor puts lines into files: colours are for terminals.
+    let format = format.with_ansi(std::io::stderr().is_terminal());
     if config.log_json { format.json().try_init() } else { format.with_target(false).try_init() }
 }
 
