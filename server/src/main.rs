@@ -93,6 +93,8 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // The supervisor puts lines into files: colours are for terminals.
     let format = format.with_ansi(std::io::stderr().is_terminal());
+    // When the supervisor was killed nobody reads the log, and a complaint about that would be a panic.
+    let format = format.log_internal_errors(false);
     if config.log_json { format.json().try_init() } else { format.with_target(false).try_init() }
 }
 

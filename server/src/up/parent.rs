@@ -21,8 +21,7 @@ pub fn watch() {
     std::thread::spawn(|| {
         let mut byte = [0_u8; 1];
         while matches!(read(std::io::stdin(), &mut byte), Ok(1..) | Err(nix::errno::Errno::EINTR)) {}
-        tracing::warn!("the supervisor is gone, ending");
-        // The same way as a SIGTERM from it: what runs is finished or handed back.
+        // Nothing is said: the log's reader is gone too. The same way as a SIGTERM from it: what runs is finished or handed back.
         _ = raise(Signal::SIGTERM);
         #[expect(clippy::disallowed_methods, reason = "a thread of its own, not an async worker")]
         std::thread::sleep(PATIENCE);
