@@ -67,8 +67,8 @@ pub fn not_running(route: &Route, urls: &Urls) -> Page {
         EnvironmentState::Failed => (
             Mood::Broken,
             "proxy.failed",
-            "The build of this environment failed",
-            "The build's log tells why.",
+            "This environment failed",
+            "Its log tells why.",
             None,
         ),
         EnvironmentState::Destroying | EnvironmentState::Destroyed => (

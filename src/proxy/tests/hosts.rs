@@ -160,7 +160,7 @@ async fn environments_that_do_not_run_say_so() {
     for (state, title, waits) in [
         (EnvironmentState::Building, "This environment is being built", true),
         (EnvironmentState::Stopped, "This environment is stopped", false),
-        (EnvironmentState::Failed, "The build of this environment failed", false),
+        (EnvironmentState::Failed, "This environment failed", false),
         (EnvironmentState::Destroying, "This environment was removed", false),
     ] {
         // Even with an address: only what runs is dialled.

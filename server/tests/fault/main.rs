@@ -1,0 +1,62 @@
+//! Faults of the whole: `ops up` as users run it, whose processes are killed while browsers ask an environment.
+//! Everything that is broken here belongs to the test: its data directory, its clusters, its ports.
+
+mod installation;
+mod traffic;
+
+use installation::Installation;
+use nix::sys::signal::Signal;
+use std::time::Duration;
+use traffic::{Traffic, get, pretend_odoo};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_killed_roles_and_a_dead_control_cluster_fail_no_request_to_an_environment() {
+    let installation = Installation::start().await;
+    let odoo = pretend_odoo().await;
+    installation.add_environment("library-main-0a1b2c", odoo).await;
+    let host = format!("library-main-0a1b2c.{}", installation.base_domain);
+    installation.until(&host, "/web/login", 200).await;
+    let traffic = Traffic::start(installation.address, &host);
+
+    for role in ["serve", "work"] {
+        for _ in 0..2 {
+            installation.kill(role, Signal::SIGKILL).await;
+            if role == "serve" {
+                installation.until(&installation.base_domain, "/healthz", 200).await;
+            }
+            installation.is_back(role).await;
+        }
+    }
+    let before = traffic.sent();
+    // Frozen: whoever asks it waits and gets no answer.
+    installation.signal_control_cluster(Signal::SIGSTOP);
+    traffic.until_sent(before + 60).await;
+    installation.signal_control_cluster(Signal::SIGCONT);
+    installation.kill_control_cluster().await;
+    // It is followed again, by the proxy and by the console.
+    installation.add_environment_when_back("library-feature-3d4e5f", odoo).await;
+    installation.until(&format!("library-feature-3d4e5f.{}", installation.base_domain), "/", 200).await;
+    installation.until(&installation.base_domain, "/readyz", 200).await;
+
+    let (sent, failed) = traffic.stop().await;
+    assert!(sent > 100, "{sent} requests are too few to prove anything");
+    assert!(failed.is_empty(), "{} of {sent} failed, first: {:?}", failed.len(), failed.first());
+    installation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_a_killed_proxy_is_back_before_anybody_is_refused() {
+    let installation = Installation::start().await;
+    let odoo = pretend_odoo().await;
+    installation.add_environment("library-main-0a1b2c", odoo).await;
+    let host = format!("library-main-0a1b2c.{}", installation.base_domain);
+    installation.until(&host, "/web/login", 200).await;
+    for _ in 0..3 {
+        installation.kill("proxy", Signal::SIGKILL).await;
+        // The supervisor holds the port: who connects now waits for the next proxy, which knows the routes.
+        let answer =
+            tokio::time::timeout(Duration::from_secs(60), get(installation.address, &host, "/")).await;
+        assert_eq!(answer.expect("an answer in time").expect("no refusal"), 200);
+    }
+    installation.stop().await;
+}
