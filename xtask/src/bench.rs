@@ -34,7 +34,6 @@ const ALL: [Bench; 4] = [
 pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
     let chosen = choose(names)?;
     prepare(machine, consent, &[Purpose::Up, Purpose::Test])?;
-    let console = build::console(machine, Profile::Release)?;
     let mut ran = true;
     for bench in chosen {
         println!("\n{}: {}", bench.name, bench.what);
@@ -43,7 +42,8 @@ pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<Exit
                 println!("  {}", budget::measure(machine)?.sentence());
                 true
             }
-            Kind::Program => program(machine, &console, bench.name)?,
+            // Built when it is first needed, and found by its stamp from then on.
+            Kind::Program => program(machine, &build::console(machine, Profile::Release)?, bench.name)?,
         };
     }
     Ok(if ran { ExitCode::SUCCESS } else { ExitCode::FAILURE })

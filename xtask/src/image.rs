@@ -92,7 +92,11 @@ fn pull(machine: &Machine) -> Result<bool> {
     let step = Step::new(machine, "look for the Odoo image in a registry")
         .expecting("Pulling from", REGISTRY_PATIENCE)
         .within(Duration::from_secs(30 * 60));
-    Ok(step.attempt(command)?.succeeded())
+    let pulled = step.attempt(command)?.succeeded();
+    if !pulled {
+        println!("  no registry answers here; the image is built from Debian's packages");
+    }
+    Ok(pulled)
 }
 
 fn recipe_hash(machine: &Machine) -> Result<String> {

@@ -24,6 +24,7 @@ pub const TOOL: Tool = Tool {
 
 fn install(machine: &Machine) -> Result<()> {
     if !by_rustup(machine)? {
+        println!("  rustup cannot add the browser target here; Debian's Rust it is");
         by_debian(machine)?;
     }
     machine.forget_toolchain();
