@@ -19,8 +19,6 @@ use leptos_router::{
 
 #[component]
 pub fn App() -> impl IntoView {
-    #[cfg(feature = "ssr")]
-    crate::request::provide_nonce();
     provide_meta_context();
     Toasts::provide();
     Live::provide();

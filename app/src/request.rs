@@ -61,7 +61,8 @@ pub fn go_on_at(path: &str) {
     }
 }
 
-/// Shows a nonce of the request's policy to the scripts of the page.
+/// Gives the page's scripts the nonce of the policy that goes out with the answer, instead of one of their own.
+/// Called once per request, where Leptos would make its own.
 pub fn provide_nonce() {
     if let Some(nonce) = parts().and_then(|parts| parts.extensions.get::<leptos::nonce::Nonce>().cloned()) {
         provide_context(nonce);

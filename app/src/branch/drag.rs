@@ -52,7 +52,7 @@ struct Pointer {
 
 #[derive(Clone, Copy)]
 struct Tracking {
-    pointer: StoredValue<Pointer, LocalStorage>,
+    pointer: StoredValue<Pointer>,
     ghost: NodeRef<html::Div>,
 }
 
@@ -171,7 +171,7 @@ impl Tracking {
 
 /// Listens to the pointer for as long as the board is shown.
 pub fn follow_pointer(state: BoardState, surface: NodeRef<html::Div>) {
-    let tracking = Tracking { pointer: StoredValue::new_local(Pointer::default()), ghost: NodeRef::new() };
+    let tracking = Tracking { pointer: StoredValue::new(Pointer::default()), ghost: NodeRef::new() };
     provide_context(tracking);
     Effect::new(move |_| {
         let moved = window_event_listener(ev::pointermove, move |event| tracking.moved(state, &event));

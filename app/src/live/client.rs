@@ -3,10 +3,13 @@
 //! The socket is opened by the first subscription and kept while there is one. When it breaks, it is opened again
 //! after a pause that grows, at once when the network or the tab comes back; every subscription is then made
 //! again from the last sequence seen. On the server all of this does nothing: pages come complete.
+//!
+//! The socket belongs to the page's one thread, so it is kept there and not among the reactive values: the server
+//! drops those on whatever thread ends a request.
 
 use super::{ToBrowser, ToServer, Topic};
 use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
-use std::{collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{MessageEvent, WebSocket};
 
@@ -37,10 +40,18 @@ struct Inner {
     retry: Option<TimeoutHandle>,
 }
 
+thread_local! {
+    static PAGE: RefCell<Inner> = RefCell::new(Inner::default());
+}
+
+/// Changes what the page keeps. Never while a handler runs: those subscribe and unsubscribe.
+fn page<T>(change: impl FnOnce(&mut Inner) -> T) -> T {
+    PAGE.with_borrow_mut(change)
+}
+
 /// Found by `Live::get()` anywhere below the app.
 #[derive(Clone, Copy)]
 pub struct Live {
-    inner: StoredValue<Inner, LocalStorage>,
     link: RwSignal<Link>,
     /// The build that the server said it is.
     server_build: RwSignal<Option<String>>,
@@ -51,11 +62,7 @@ impl Live {
     const LONGEST_PAUSE: f64 = 15_000.0;
 
     pub fn provide() {
-        let live = Self {
-            inner: StoredValue::new_local(Inner::default()),
-            link: RwSignal::new(Link::Idle),
-            server_build: RwSignal::new(None),
-        };
+        let live = Self { link: RwSignal::new(Link::Idle), server_build: RwSignal::new(None) };
         provide_context(live);
         Effect::new(move |_| {
             let now = move || live.reconnect_now();
@@ -87,16 +94,14 @@ impl Live {
     /// Calls `handler` with every message of the topic until the current owner is gone. `after` is the last log
     /// sequence that the page has already. Call it in an effect: the server has no socket.
     pub fn subscribe(self, topic: Topic, after: Option<i64>, handler: impl Fn(&ToBrowser) + 'static) {
-        let Some(id) = self.inner.try_update_value(|inner| {
+        let id = page(|inner| {
             let id = inner.next_handler;
             inner.next_handler += 1;
             let subscription =
                 inner.topics.entry(topic).or_insert_with(|| Subscription { after, handlers: Vec::new() });
             subscription.handlers.push((id, Rc::new(handler)));
             id
-        }) else {
-            return;
-        };
+        });
         if self.is_open() {
             self.send(&ToServer::Subscribe { topic, after });
         } else {
@@ -106,7 +111,7 @@ impl Live {
     }
 
     fn unsubscribe(self, topic: Topic, id: u64) {
-        let gone = self.inner.try_update_value(|inner| {
+        let gone = page(|inner| {
             let Some(subscription) = inner.topics.get_mut(&topic) else { return false };
             subscription.handlers.retain(|(handler, _)| *handler != id);
             let gone = subscription.handlers.is_empty();
@@ -115,7 +120,7 @@ impl Live {
             }
             gone
         });
-        if gone == Some(true) && self.is_open() {
+        if gone && self.is_open() {
             self.send(&ToServer::Unsubscribe { topic });
         }
     }
@@ -125,7 +130,7 @@ impl Live {
     }
 
     fn socket(self) -> Option<WebSocket> {
-        self.inner.try_with_value(|inner| inner.socket.clone()).flatten()
+        page(|inner| inner.socket.clone())
     }
 
     fn send(self, message: &ToServer) {
@@ -156,14 +161,14 @@ impl Live {
         socket.set_onmessage(Some(on_message.into_js_value().unchecked_ref()));
         let on_close = Closure::<dyn FnMut()>::new(move || self.closed());
         socket.set_onclose(Some(on_close.into_js_value().unchecked_ref()));
-        self.inner.update_value(|inner| inner.socket = Some(socket));
+        page(|inner| inner.socket = Some(socket));
     }
 
     fn subscribe_all(self) {
-        let topics = self.inner.try_with_value(|inner| {
+        let topics = page(|inner| {
             inner.topics.iter().map(|(topic, subscription)| (*topic, subscription.after)).collect::<Vec<_>>()
         });
-        for (topic, after) in topics.into_iter().flatten() {
+        for (topic, after) in topics {
             self.send(&ToServer::Subscribe { topic, after });
         }
     }
@@ -177,10 +182,10 @@ impl Live {
         if let ToBrowser::Hello { build } = &message {
             self.server_build.set(Some(build.clone()));
             self.link.set(Link::Online);
-            self.inner.update_value(|inner| inner.failures = 0);
+            page(|inner| inner.failures = 0);
         }
         let Some(topic) = message.topic() else { return };
-        let handlers = self.inner.try_update_value(|inner| {
+        let handlers = page(|inner| {
             let subscription = inner.topics.get_mut(&topic)?;
             if let ToBrowser::Log { lines, .. } = &message {
                 if let Some(last) = lines.last() {
@@ -189,19 +194,19 @@ impl Live {
             }
             Some(subscription.handlers.iter().map(|(_, handler)| Rc::clone(handler)).collect::<Vec<_>>())
         });
-        // Outside of the store: a handler may subscribe or unsubscribe.
-        for handler in handlers.flatten().into_iter().flatten() {
+        // Not while the page is held: a handler may subscribe or unsubscribe.
+        for handler in handlers.into_iter().flatten() {
             handler(&message);
         }
     }
 
     fn closed(self) {
-        let again = self.inner.try_update_value(|inner| {
+        let again = page(|inner| {
             inner.socket = None;
             inner.failures += 1;
             (!inner.topics.is_empty()).then_some(inner.failures)
         });
-        match again.flatten() {
+        match again {
             Some(failures) => {
                 self.link.set(Link::Offline);
                 let doubled = Self::FIRST_PAUSE * f64::from(1 << failures.min(6).saturating_sub(1));
@@ -209,21 +214,21 @@ impl Live {
                 let pause = doubled.min(Self::LONGEST_PAUSE) * (0.5 + js_sys::Math::random() / 2.0);
                 let retry =
                     set_timeout_with_handle(move || self.open(), Duration::from_millis(pause as u64)).ok();
-                self.inner.update_value(|inner| inner.retry = retry);
+                page(|inner| inner.retry = retry);
             }
             None => self.link.set(Link::Idle),
         }
     }
 
     fn reconnect_now(self) {
-        let waiting = self.inner.try_update_value(|inner| {
+        let waiting = page(|inner| {
             let waiting = inner.socket.is_none() && !inner.topics.is_empty();
             if waiting && let Some(retry) = inner.retry.take() {
                 retry.clear();
             }
             waiting
         });
-        if waiting == Some(true) {
+        if waiting {
             self.open();
         }
     }

@@ -65,7 +65,10 @@ pub fn router(state: AppState, options: LeptosOptions) -> Router {
             .layer(nosniff())
             .service(dir)
     };
-    let context = move || provide_context(state.clone());
+    let context = move || {
+        provide_context(state.clone());
+        app::request::provide_nonce();
+    };
     let routes = generate_route_list(App);
     let pages = Pages { options: options.clone() };
     Router::new()
