@@ -6,4 +6,5 @@ pub mod http;
 pub mod installation;
 pub mod live;
 pub mod memory;
+pub mod raw;
 pub mod repository;

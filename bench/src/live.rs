@@ -45,6 +45,11 @@ impl BoardWatcher {
         Ok(Self { newest, reading })
     }
 
+    /// The board as it was told last.
+    pub fn now(&self) -> Result<Value> {
+        self.newest.borrow().as_ref().map(|(_, board)| board.clone()).context("no board")
+    }
+
     /// When the board first looked like this.
     pub async fn until(&mut self, looks: impl Fn(&Value) -> bool) -> Result<Instant> {
         let right =

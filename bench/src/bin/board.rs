@@ -1,7 +1,7 @@
 //! How long the board takes to follow: from `git push` to the build's card, and from one browser's move to the
 //! other's sight of it. Both through the proxy, on the live socket that browsers use.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bench::{
     figure::{Figure, percentile, report},
     http::Connection,
@@ -10,8 +10,7 @@ use bench::{
     repository::Project,
 };
 use clap::Parser;
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::Method;
 use serde_json::json;
 use std::{
     process::ExitCode,
@@ -77,16 +76,10 @@ async fn measure_moves(
     let mut browser = Connection::open(installation.address, &installation.base_domain).await?;
     let mut samples = Vec::new();
     for stage in ["staging", "development"].into_iter().cycle().take(rounds) {
-        let body = json!({"branch": "feature", "target": {"onto": "stage", "stage": stage}}).to_string();
-        let request = Request::post(format!("/api/v1/projects/{}/moves", project.slug))
-            .header("authorization", format!("Bearer {}", project.token))
-            .header("content-type", "application/json")
-            .body(Full::from(body))?;
+        let path = format!("/api/v1/projects/{}/moves", project.slug);
+        let body = json!({"branch": "feature", "target": {"onto": "stage", "stage": stage}});
         let began = Instant::now();
-        let response = browser.send(request).await?;
-        let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
-        ensure!(status.is_success(), "the move: {status} {}", String::from_utf8_lossy(&answer));
+        browser.json(Method::POST, &path, Some(&project.token), &body).await?;
         let moved = |card: &serde_json::Value| card["stage"] == stage;
         let seen = other.until(|board| card(board, "feature").is_some_and(moved)).await?;
         samples.push(seen.saturating_duration_since(began));
