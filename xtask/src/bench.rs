@@ -20,7 +20,7 @@ enum Kind {
     Wasm,
 }
 
-const ALL: [Bench; 4] = [
+const ALL: [Bench; 5] = [
     Bench { name: "push", what: "from push to a green build, beside the same raw Odoo", kind: Kind::Program },
     Bench {
         name: "board",
@@ -29,6 +29,7 @@ const ALL: [Bench; 4] = [
     },
     Bench { name: "idle", what: "resident memory of serve, work and proxy", kind: Kind::Program },
     Bench { name: "wasm", what: "what the first page loads", kind: Kind::Wasm },
+    Bench { name: "proxy", what: "what the proxy adds to a request", kind: Kind::Program },
 ];
 
 pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
