@@ -64,13 +64,9 @@ pub fn not_running(route: &Route, urls: &Urls) -> Page {
             "Its data is kept. Start it from the console.",
             None,
         ),
-        EnvironmentState::Failed => (
-            Mood::Broken,
-            "proxy.failed",
-            "This environment failed",
-            "Its log tells why.",
-            None,
-        ),
+        EnvironmentState::Failed => {
+            (Mood::Broken, "proxy.failed", "This environment failed", "Its log tells why.", None)
+        }
         EnvironmentState::Destroying | EnvironmentState::Destroyed => (
             Mood::Missing,
             "proxy.removed",
