@@ -4,19 +4,16 @@
 //   OPS_BIN         the program `ops`
 //   OPS_SITE_ROOT   the browser's files that belong to it
 //   CHROMIUM        the browser
-//   BASE_URL        set by the global set-up, which starts `ops up` with a data directory and a port of its own
+//   E2E_REUSE       see support/installation.ts, which starts `ops up` with a data directory and a port of its own
 //
 // Tests share one installation and its one Docker, so they run one after the other. A test is never tried twice: what
 // fails sometimes is broken.
 import { defineConfig, devices } from '@playwright/test';
-import { existsSync } from 'node:fs';
-
-const globalSetup = ['./setup/global.ts'].find((file) => existsSync(new URL(file, `file://${__dirname}/`)));
 
 export default defineConfig({
   testDir: './tests',
   outputDir: './test-results',
-  ...(globalSetup ? { globalSetup } : {}),
+  globalSetup: './support/installation.ts',
   fullyParallel: false,
   workers: 1,
   retries: 0,
