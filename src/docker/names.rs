@@ -24,6 +24,12 @@ pub fn container(environment: EnvironmentId, purpose: &str) -> String {
     format!("odooops-{}-{purpose}", short(environment.0))
 }
 
+/// The container that makes a template database. Installations that share a Docker use the same image, so its name
+/// cannot tell them apart: the run does.
+pub fn template(run: RunId, lease: i64) -> String {
+    format!("odooops-template-{}-{lease}", short(run.0))
+}
+
 /// The image of a requirements layer; the tag is the digest of everything that made it.
 pub fn layer(digest: &str) -> String {
     format!("odooops/layer:{digest}")
@@ -37,6 +43,9 @@ mod tests {
     fn environments_of_the_same_moment_differ() {
         let (a, b) = (EnvironmentId::new(), EnvironmentId::new());
         assert_ne!(container(a, "server"), container(b, "server"));
+        let (a_run, b_run) = (RunId::new(), RunId::new());
+        assert_ne!(template(a_run, 1), template(b_run, 1));
+        assert_ne!(template(a_run, 1), template(a_run, 2));
         assert_eq!(container(a, "server").len(), "odooops-0123456789ab-server".len());
     }
 }

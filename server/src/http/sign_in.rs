@@ -97,7 +97,7 @@ fn page(body: &str, nonce: &Nonce) -> String {
     format!(
         r#"<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex"><title>{title} - OdooOps</title><style nonce="{nonce}">{STYLE}</style></head>
+<meta name="robots" content="noindex"><link rel="icon" href="/static/icon.svg" type="image/svg+xml"><title>{title} - OdooOps</title><style nonce="{nonce}">{STYLE}</style></head>
 <body><main data-testid="sign-in"><h1>OdooOps</h1>{body}</main></body></html>"#,
         title = words::SIGN_IN_BUTTON,
     )

@@ -3,7 +3,7 @@
 
 use super::{JobError, collect::Collectors, image::Image, progress::Progress, sources::remove_tree};
 use crate::{
-    docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs},
+    docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs, names},
     odoo::{
         conf::OdooConf,
         judge::{Judge, Verdict},
@@ -65,9 +65,8 @@ async fn make(
     let text = conf.render().map_err(|error| JobError::fail(error.to_string()))?;
     super::database::write_folders(&folder, &text).await?;
     let image = Image { name: shop.config.odoo_image.clone(), has_requirements: false };
-    // The purpose is the lease: a second attempt must not meet the container of the first.
     let mut spec = ContainerSpec::new(
-        format!("odooops-template-{name}-{}", progress.claim.lease),
+        names::template(progress.claim.id, progress.claim.lease),
         image.name.clone(),
         Labels::run(progress.claim.id),
     );
