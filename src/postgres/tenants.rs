@@ -126,7 +126,8 @@ impl Tenants {
     /// A session with the environment's own rights: what its code has put there acts with no more than that.
     pub async fn connect_as(&self, login: &Login) -> Result<PgConnection, PostgresError> {
         let options = self.options.clone().username(&login.role).password(login.password.expose_secret());
-        Ok(options.database(&login.database).connect().await?)
+        // Its tables are where Odoo puts them; the administrator's own path stops at PostgreSQL's.
+        Ok(options.database(&login.database).options([("search_path", "public")]).connect().await?)
     }
 
     /// Ends the environment's sessions and removes its database, then its role. Nothing there is fine.
