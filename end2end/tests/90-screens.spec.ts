@@ -1,4 +1,4 @@
-// Pictures of every page to look at: `SCREENS=<folder> npx playwright test screens`. Not a test.
+// Pictures of every page to look at: `SCREENS=<folder> npx playwright test 90-screens`. Not a test.
 import { join } from 'node:path';
 import { BoardPage } from '../support/board';
 import { expect, test } from '../support/test';
