@@ -18,13 +18,6 @@ fn random(length: usize) -> String {
 )]
 pub async fn freshen(conn: &mut PgConnection, base_url: &str) -> sqlx::Result<SecretString> {
     let admin = SecretString::from(random(20));
-    let hashed = {
-        let admin = admin.clone();
-        // A third of a second of work.
-        tokio::task::spawn_blocking(move || password::hash(admin.expose_secret()))
-            .await
-            .map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?
-    };
     let mut txn = conn.begin().await?;
     let parameters = [
         ("database.secret", random(64)),
@@ -37,7 +30,7 @@ pub async fn freshen(conn: &mut PgConnection, base_url: &str) -> sqlx::Result<Se
     ];
     for (key, value) in parameters {
         sqlx::query(
-            "insert into ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
+            "insert into public.ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
              values ($1, $2, 1, now() at time zone 'UTC', 1, now() at time zone 'UTC')
              on conflict (key) do update set value = excluded.value, write_date = excluded.write_date",
         )
@@ -46,13 +39,34 @@ pub async fn freshen(conn: &mut PgConnection, base_url: &str) -> sqlx::Result<Se
         .execute(&mut *txn)
         .await?;
     }
-    let changed = sqlx::query("update res_users set password = $1 where login = 'admin'")
-        .bind(hashed)
-        .execute(&mut *txn)
-        .await?;
-    if changed.rows_affected() != 1 {
+    if replace_known_passwords(&mut txn, &admin, &[]).await? == 0 {
         return Err(sqlx::Error::RowNotFound);
     }
     txn.commit().await?;
     Ok(admin)
+}
+
+/// Gives `password` to `admin` and to every other user whom one of Odoo's own modules brought with a password: demo
+/// data makes `demo` and `portal`, whose passwords are their names. To be called again after modules were installed
+/// with demo data. Users of the project's `own` modules keep what those gave them. Returns how many were changed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Odoo's tables are not ours: there is no schema to check against"
+)]
+pub async fn replace_known_passwords(
+    conn: &mut PgConnection,
+    password: &SecretString,
+    own: &[String],
+) -> sqlx::Result<u64> {
+    let changed = sqlx::query(
+        "update public.res_users set password = $1
+         where id in (select res_id from public.ir_model_data where model = 'res.users' and not module = any ($2))
+           and (coalesce(password, '') <> ''
+                or id in (select res_id from public.ir_model_data where module = 'base' and name = 'user_admin'))",
+    )
+    .bind(password::hash(password.expose_secret()))
+    .bind(own)
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected())
 }

@@ -19,6 +19,9 @@ mod start;
 mod template;
 mod worker;
 
+#[cfg(test)]
+mod odoo_tests;
+
 pub use worker::work;
 
 use crate::{
