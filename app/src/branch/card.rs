@@ -52,13 +52,13 @@ pub fn Card(id: BranchId) -> impl IntoView {
             <div class="card-head">
                 <Latest slug=slug.clone() latest/>
                 <span class="card-name" title=shown_name.clone()>{shown_name.clone()}</span>
-                <CardMenu id/>
                 <button type="button" class="icon-button grip needs-script" data-grip=id.to_string()
                     aria-label=say!(board.drag, branch = shown_name.clone()).to_string() aria-describedby="drag-help"
                     on:keydown=move |event| on_key(state, id, &event)
                     on:blur=move |_| super::keys::leave(state, id)>
                     <Glyph icon=Icon::GripVertical/>
                 </button>
+                <CardMenu id/>
             </div>
             <Commit card/>
             <Progress latest/>
@@ -140,7 +140,7 @@ fn Progress(latest: Memo<Option<RunDot>>) -> impl IntoView {
             let at = step.and_then(|step| Step::ALL.iter().position(|known| *known == step)).unwrap_or(0);
             let percent = if waiting { 0 } else { (at * 2 + 1) * 50 / Step::ALL.len() };
             view! {
-                <div class="card-progress" data-testid="progress">
+                <div class="card-progress" class:waiting=waiting data-testid="progress">
                     <p><span class="truncate">{text}</span><Lasting from=since to=None/></p>
                     <div class="bar" role="progressbar" aria-valuenow=percent.to_string() aria-valuemin="0"
                         aria-valuemax="100" aria-label=text>
