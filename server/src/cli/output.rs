@@ -36,6 +36,9 @@ impl Output {
             for one in *rows {
                 table.add_row(row(one).iter().map(|cell| clean(cell)));
             }
+            for column in table.column_iter_mut() {
+                column.set_padding((0, 2));
+            }
             table.trim_fmt()
         })
     }

@@ -8,13 +8,15 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use odooops::Error;
+use odooops::{Detail, Error};
 
 pub async fn same_origin(State(web): State<Web>, request: Request, next: Next) -> Response {
     if allowed(request.method(), request.headers(), &web.site.public_url) {
         return next.run(request).await;
     }
-    Problem(Error::forbidden("request.foreign_origin")).into_response()
+    // Most who see this opened the console under another name than it was set up with.
+    let detail = Detail::new("request.foreign_origin").with("expected", &web.site.public_url);
+    Problem(Error::Forbidden { detail }).into_response()
 }
 
 fn allowed(method: &Method, headers: &HeaderMap, ours: &str) -> bool {

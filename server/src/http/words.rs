@@ -41,7 +41,9 @@ fn sentence(code: &str) -> Option<&'static str> {
         "project.name_length" => "A project's name has 1 to 120 characters.",
         "project.slug_taken" => "Another project has this name in its address already.",
         "request.body" | "request.path" | "request.query" => "The request could not be read.",
-        "request.foreign_origin" => "The request came from another site.",
+        "request.foreign_origin" => {
+            "The request came from another site. Open the console under the address it is set up with."
+        }
         "request.too_many_sockets" => "Too many pages are open. Close some and try again.",
         "run" => "There is no such run.",
         "run.already_finished" => "The run has finished already.",

@@ -315,6 +315,25 @@ async fn threat_17_what_is_not_our_protocol_ends_the_socket() {
 }
 
 #[tokio::test]
+async fn threat_17_sockets_are_counted_and_places_given_back() {
+    let live = Live::new().await;
+    let mut pages = Vec::new();
+    for _ in 0..32 {
+        pages.push(live.page(Who::Viewer).await);
+    }
+    let again = [("cookie", live.f.cookie(Who::Viewer)), ("origin", OURS.to_owned())];
+    assert_eq!(live.open(&again).await.err(), Some(429));
+    live.page(Who::Owner).await;
+    drop(pages);
+    // The server notices each browser that left; the first place that is free will do.
+    let begun = std::time::Instant::now();
+    while live.open(&again).await.is_err() {
+        assert!(begun.elapsed() < SOON);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn an_ending_server_tells_its_pages_to_come_back() {
     let live = Live::new().await;
     let mut page = live.page(Who::Viewer).await;

@@ -157,6 +157,31 @@ async fn threat_02_every_entry_of_the_api_as_everybody() {
 }
 
 #[tokio::test]
+async fn threat_02_moves_follow_role_and_stage() {
+    let f = Fixture::new().await;
+    let to = async |who, branch: &str, stage: &str| {
+        let body = json!({"branch": branch, "target": {"onto": "stage", "stage": stage}});
+        let answer = f.ask(who, Method::POST, "/api/v1/projects/demo/moves", Some(body)).await;
+        (answer.status.as_u16(), answer.json())
+    };
+    // Developers have development, testers staging too, administrators production.
+    assert_eq!(to(Who::Developer, "feature-x", "staging").await.0, 403);
+    assert_eq!(to(Who::Viewer, "feature-x", "staging").await.0, 403);
+    let (status, moved) = to(Who::Tester, "feature-x", "staging").await;
+    assert_eq!((status, moved["outcome"].as_str()), (200, Some("restaged")), "{moved}");
+    assert!(moved["run"].is_string(), "{moved}");
+    assert_eq!(to(Who::Tester, "main", "development").await.0, 403);
+    assert_eq!(to(Who::Tester, "feature-x", "development").await.0, 200);
+    let (status, refused) = to(Who::Owner, "feature-x", "production").await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("branch.second_production")), "{refused}");
+    assert_eq!(to(Who::Admin, "main", "development").await.0, 200);
+    assert_eq!(to(Who::Owner, "nowhere", "staging").await.0, 404);
+    let card = f.ask(Who::Viewer, Method::GET, "/api/v1/projects/demo/branches", None).await.json();
+    let main = card.as_array().unwrap().iter().find(|card| card["id"] == f.main.to_string()).unwrap().clone();
+    assert_eq!(main["stage"], "development");
+}
+
+#[tokio::test]
 async fn threat_02_lists_show_nothing_of_other_projects() {
     let f = Fixture::new().await;
     let slugs = async |who| {

@@ -1,5 +1,6 @@
 //! The HTTP doors against a real database: as nobody, as each role, and as a stranger.
 
+mod command_line;
 mod coverage;
 mod fixture;
 mod live;
