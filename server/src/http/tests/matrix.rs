@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Who passes. All others are refused: nobody with 401, people without a right with 403, strangers to the project as if
 /// it were not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
+pub enum Pass {
     /// Whoever has an account.
     Known,
     /// Members of the project, whatever their role.
@@ -21,7 +21,7 @@ enum Pass {
 }
 
 impl Pass {
-    fn lets(self, who: Who) -> bool {
+    pub fn lets(self, who: Who) -> bool {
         match self {
             Self::Known => who != Who::Nobody,
             Self::Member => !matches!(who, Who::Nobody | Who::Stranger),
@@ -30,7 +30,7 @@ impl Pass {
         }
     }
 
-    fn refusal(self, who: Who) -> u16 {
+    pub fn refusal(self, who: Who) -> u16 {
         match (who, self) {
             (Who::Nobody, _) => 401,
             (Who::Stranger, Self::Member | Self::Develops) => 404,
@@ -65,6 +65,7 @@ fn cases(f: &Fixture) -> Vec<Case> {
         case(get.clone(), "/tokens", "/tokens", None, Pass::Known),
         case(get.clone(), "/projects", "/projects", None, Pass::Known),
         case(post.clone(), "/projects", "/projects", Some(json!({"slug": "newer"})), Pass::Platform),
+        case(post.clone(), "/demo-project", "/demo-project", None, Pass::Platform),
         case(get.clone(), "/projects/{project}", "/projects/demo", None, Pass::Member),
         case(get.clone(), "/projects/{project}", &format!("/projects/{project}"), None, Pass::Member),
         case(get.clone(), "/projects/{project}/branches", "/projects/demo/branches", None, Pass::Member),
