@@ -99,7 +99,8 @@ test('a second production branch is refused with the reason', async ({ page, ops
   expect((await ops.branch('feature-x')).stage).toBe('development');
 });
 
-test('a move that the server refuses is taken back with the reason', async ({ page, ops }) => {
+test('a move that the server refuses is taken back with the reason', async ({ page, ops, expectedErrors }) => {
+  expectedErrors.push(/status of 409/);
   // This page hears of no changes, so that its board is out of date when it asks.
   let deaf = false;
   await page.routeWebSocket('**/live', (socket) => {
@@ -146,7 +147,8 @@ test('a drop that means a merge asks, shows what it brings, and merges', async (
   await expect(board.dots('staging').last()).toHaveAttribute('href', new RegExp((await ops.runOfCommit(head)).id));
 });
 
-test('a merge that contradicts says where, and changes nothing', async ({ page, clone, ops }) => {
+test('a merge that contradicts says where, and changes nothing', async ({ page, clone, ops, expectedErrors }) => {
+  expectedErrors.push(/status of 409/);
   await clone.checkout('main');
   await clone.git('checkout', '--quiet', '-b', 'one-way');
   clone.write('README.md', 'One way.\n');

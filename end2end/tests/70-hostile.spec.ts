@@ -30,7 +30,9 @@ test('hostile names are refused by hand-made pushes and nothing escapes', async 
   expect(tag).toContain('pre-receive hook declined');
   expect((await ops.branches()).map((b) => b.name)).toEqual(before.branches);
   expect(await clone.git('ls-remote', 'origin')).toBe(before.refs);
-  expect(find(ops.installation.dataDir, /pwned|^etc$|^a{200}/)).toEqual([]);
+  expect(find(ops.installation.dataDir, /pwned|^a{200}/)).toEqual([]);
+  expect(find(join(ops.installation.dataDir, 'git'), /^etc$/)).toEqual([]);
+  expect(readdirSync(ops.installation.dataDir)).not.toContain('etc');
 });
 
 test("git's own client is told what is wrong with a name", async ({ ops, clone }) => {
