@@ -3,6 +3,7 @@
 pub mod api;
 mod builds;
 mod page;
+mod parts;
 
 pub use builds::BuildsPage;
 pub use page::BuildPage;

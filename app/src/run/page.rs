@@ -1,20 +1,28 @@
 //! The page of one build. It is a chunk of its own: who looks at the board does not load the log viewer.
 
 use super::api;
+use super::parts::{BuildHead, Facts, Steps};
 use crate::{
     error::Fault,
+    live::{Live, ToBrowser, Topic},
+    log::{LogViewer, api::first_lines},
     say,
-    ui::{Failure, Skeleton, VerdictMark},
+    ui::{Failure, Skeleton},
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::{LazyRoute, hooks::use_params_map, lazy_route};
-use odooops::{Error, id::RunId, run::RunView};
+use odooops::{
+    Error,
+    id::RunId,
+    log::LogLine,
+    run::{RunView, Verdict},
+};
 
 /// What the page needs, asked for while its chunk is still on the way.
 #[derive(Clone)]
 pub struct BuildPage {
-    run: Resource<Result<RunView, Fault>>,
+    run: Resource<Result<(RunView, Option<Vec<LogLine>>), Fault>>,
 }
 
 #[lazy_route]
@@ -26,7 +34,7 @@ impl LazyRoute for BuildPage {
             move || id.get(),
             |id| async move {
                 match id {
-                    Some(id) => api::run(id).await,
+                    Some(id) => load(id).await,
                     None => Err(Fault(Error::not_found("run"))),
                 }
             },
@@ -40,7 +48,7 @@ impl LazyRoute for BuildPage {
                 <Transition fallback=|| view! { <Skeleton/> }>
                     {move || Suspend::new(async move {
                         match this.run.await {
-                            Ok(run) => view! { <Build run/> }.into_any(),
+                            Ok((run, first)) => view! { <Build run first/> }.into_any(),
                             Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
                     })}
@@ -51,14 +59,42 @@ impl LazyRoute for BuildPage {
     }
 }
 
+/// The build, and its log for those whose role shows it.
+async fn load(id: RunId) -> Result<(RunView, Option<Vec<LogLine>>), Fault> {
+    let run = api::run(id).await?;
+    match first_lines(id).await {
+        Ok(lines) => Ok((run, Some(lines))),
+        Err(Fault(Error::Forbidden { .. })) => Ok((run, None)),
+        Err(fault) => Err(fault),
+    }
+}
+
 #[component]
-fn Build(run: RunView) -> impl IntoView {
+fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
+    let id = run.id;
     let commit: String = run.commit_sha.chars().take(8).collect();
+    let run = RwSignal::new(run);
+    Effect::new(move |_| {
+        Live::get().subscribe(Topic::Run(id), None, move |message| {
+            if let ToBrowser::Run { run: now } = message {
+                run.set((**now).clone());
+            }
+        });
+    });
+    let failed = Signal::derive(move || run.with(|run| run.status.verdict() == Verdict::Red));
+    let active = Signal::derive(move || run.with(|run| !run.status.is_terminal()));
     view! {
-        <Title text=say!(run.title, commit = commit.clone()).to_string()/>
-        <header class="page-head" data-testid="build">
-            <h1><VerdictMark verdict=run.status.verdict()/>{say!(run.title, commit = commit).to_string()}</h1>
-            <p class="muted">{run.commit_subject}</p>
-        </header>
+        <Title text=say!(run.title, commit = commit).to_string()/>
+        <BuildHead run/>
+        <div class="build">
+            {match first {
+                Some(first) => view! { <LogViewer run=id first failed active/> }.into_any(),
+                None => view! { <p class="muted">{say!(run.no_log)}</p> }.into_any(),
+            }}
+            <aside class="build-side">
+                <Steps run/>
+                <Facts run/>
+            </aside>
+        </div>
     }
 }

@@ -1,0 +1,26 @@
+use crate::error::Fault;
+#[cfg(feature = "ssr")]
+use crate::request::{Visitor, answer};
+use leptos::{prelude::*, server_fn::codec::GetUrl};
+use odooops::{id::RunId, log::LogLine};
+
+/// What of a log is in the page when it arrives. The live socket brings the rest.
+#[cfg(feature = "ssr")]
+const FIRST: i64 = 1_000;
+#[cfg(feature = "ssr")]
+const FIRST_BYTES: i64 = 256 * 1024;
+
+/// The first lines of a build's log.
+#[server(prefix = "/api/console", endpoint = "log", input = GetUrl)]
+pub async fn first_lines(id: RunId) -> Result<Vec<LogLine>, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            let action = odooops::access::Action::ViewLogs(id);
+            odooops::access::authorise(&mut txn, &visitor.actor, action).await?;
+            odooops::log::query::page_within(&mut txn, id, 0, FIRST, FIRST_BYTES).await
+        }
+        .await,
+    )
+}
