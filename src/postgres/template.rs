@@ -15,8 +15,16 @@ use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use std::{fmt, str::FromStr};
 
-/// What Odoo searches with; both are trusted, so that a role that is no superuser may have them.
-const EXTENSIONS: [&str; 2] = ["pg_trgm", "unaccent"];
+/// What Odoo searches with; both extensions are trusted, so that a role that is no superuser may have them. Odoo warns
+/// of an `unaccent` that is not immutable (it could not stand in an index), and only a superuser can alter the
+/// extension's own: ours says that it is.
+const SEARCHING: [&str; 4] = [
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public",
+    "CREATE SCHEMA extensions",
+    "CREATE EXTENSION IF NOT EXISTS unaccent SCHEMA extensions",
+    "CREATE FUNCTION public.unaccent(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+     AS $$ SELECT extensions.unaccent('extensions.unaccent'::regdictionary, $1) $$",
+];
 
 /// A template's name: what is in it, such as `19_0_demo_4f2a91`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,9 +104,8 @@ impl Tenants {
         }
         let mut inside = self.admin_options(&database).connect().await?;
         inside.execute(format!("SET ROLE {quoted}").as_str()).await?;
-        for extension in EXTENSIONS {
-            let sql = format!("CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA public");
-            inside.execute(sql.as_str()).await?;
+        for statement in SEARCHING {
+            inside.execute(statement).await?;
         }
         inside.close().await?;
         let login = Login { role: database.clone(), database, password: password.into_inner() };
