@@ -8,6 +8,8 @@ mod bootstrap;
 mod cluster;
 #[cfg(test)]
 mod cluster_tests;
+#[cfg(test)]
+mod docker_tests;
 mod error;
 pub mod ops;
 mod password;
