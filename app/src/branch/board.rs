@@ -5,6 +5,7 @@ use super::{
     ask::{Ask, AskDialog},
     column::Column,
     drag::{Ghost, follow_pointer},
+    keys,
     state::BoardState,
 };
 use crate::{
@@ -46,7 +47,7 @@ pub fn BoardView(board: Board) -> impl IntoView {
         {refused.map(|fault| view! { <Failure error=fault.0/> })}
         {move || alone.get().then(|| view! { <FirstPush clone_url=clone_url.clone()/> })}
         <div class="board" node_ref=surface class:dragging=move || state.drag.with(Option::is_some)
-            data-testid="board">
+            on:focusin=move |event| keys::note_focus(state, &event) data-testid="board">
             {Stage::ALL.map(|stage| view! { <Column stage/> }).collect_view()}
         </div>
         <p class="sr-only" id="drag-help">{say!(board.drag_help)}</p>

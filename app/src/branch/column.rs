@@ -1,6 +1,7 @@
 use super::{
     api::write_target,
     card::Card,
+    keys,
     state::{BoardState, meaning_words},
 };
 use crate::{
@@ -28,6 +29,11 @@ pub fn Column(stage: Stage) -> impl IntoView {
             state.drag.with(|drag| drag.as_ref().is_some_and(|drag| drag.over.as_ref() == Some(&target)))
         })
     };
+    // A card that is moved in the document loses the focus: it gets it back.
+    Effect::new(move |_| {
+        ids.track();
+        request_animation_frame(move || keys::restore_focus(state));
+    });
     let (about, builds, empty) = match stage {
         Stage::Production => {
             (say!(board.about_production), say!(board.builds_production), say!(board.empty_production))
@@ -37,7 +43,12 @@ pub fn Column(stage: Stage) -> impl IntoView {
             (say!(board.about_development), say!(board.builds_development), say!(board.empty_development))
         }
     };
-    let line = move || meaning.get().map_or_else(|| about.to_owned(), |meaning| meaning_words(&meaning));
+    // A refusal is long: the card in hand carries it, here it would push everything down.
+    let line = move || match meaning.get() {
+        None => about.to_owned(),
+        Some(Err(_)) => say!(board.means.refused).to_owned(),
+        Some(meaning) => meaning_words(&meaning),
+    };
     view! {
         <section class=format!("column stage-{stage}") class:over=over aria-labelledby=format!("column-{stage}")
             class:refused=move || meaning.with(|meaning| matches!(meaning, Some(Err(_))))

@@ -12,7 +12,7 @@ use odooops::{
     id::BranchId,
 };
 use wasm_bindgen::JsCast;
-use web_sys::{HtmlElement, KeyboardEvent};
+use web_sys::{Element, FocusEvent, HtmlElement, KeyboardEvent};
 
 pub fn on_key(state: BoardState, id: BranchId, event: &KeyboardEvent) {
     let held =
@@ -26,8 +26,6 @@ pub fn on_key(state: BoardState, id: BranchId, event: &KeyboardEvent) {
             if let Some(over) = drag.over {
                 state.drop_on(id, over);
             }
-            // The card may stand in another column now: as a new element.
-            request_animation_frame(move || focus_grip(id));
         }
         (Some(drag), "Escape") => {
             put_down(state);
@@ -102,9 +100,19 @@ fn say_over(state: BoardState, id: BranchId, over: &Target) {
     state.said.set(say!(board.said.over, place = place, meaning = meaning).to_string());
 }
 
-fn focus_grip(id: BranchId) {
+/// Notes which grip has the focus, or that something else got it.
+pub fn note_focus(state: BoardState, event: &FocusEvent) {
+    let element = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    let grip = element.and_then(|element| element.get_attribute("data-grip"));
+    state.focused.set_value(grip.and_then(|id| id.parse().ok()));
+}
+
+/// Gives the focus back to the grip that had it, when nothing else has taken it since.
+pub fn restore_focus(state: BoardState) {
+    let Some(id) = state.focused.try_get_value().flatten() else { return };
+    let nowhere = document().active_element().is_none_or(|element| element.tag_name() == "BODY");
     let grip = document().query_selector(&format!("[data-grip='{id}']")).ok().flatten();
-    if let Some(grip) = grip.and_then(|grip| grip.dyn_into::<HtmlElement>().ok()) {
+    if nowhere && let Some(grip) = grip.and_then(|grip| grip.dyn_into::<HtmlElement>().ok()) {
         grip.focus().ok();
     }
 }

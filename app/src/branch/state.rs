@@ -25,6 +25,8 @@ pub struct BoardState {
     pub ask: RwSignal<Option<Ask>>,
     /// Read out to those who do not see the board.
     pub said: RwSignal<String>,
+    /// The card whose grip has the focus.
+    pub focused: StoredValue<Option<BranchId>>,
 }
 
 impl BoardState {
@@ -36,6 +38,7 @@ impl BoardState {
             drag: RwSignal::new(None),
             ask: RwSignal::new(None),
             said: RwSignal::new(String::new()),
+            focused: StoredValue::new(None),
         }
     }
 

@@ -52,8 +52,12 @@ pub fn TimeAgo(at: DateTime<Utc>) -> impl IntoView {
 #[component]
 pub fn Lasting(from: DateTime<Utc>, to: Option<DateTime<Utc>>) -> impl IntoView {
     let text = Memo::new(move |_| {
-        let end = to.map_or_else(Now::get, |to| to.timestamp_millis());
-        duration((end - from.timestamp_millis()).max(0))
+        let since = |end: i64| (end - from.timestamp_millis()).max(0);
+        match to {
+            Some(to) => duration(since(to.timestamp_millis())),
+            // Tenths that stand still between two ticks look broken.
+            None => running(since(Now::get())),
+        }
     });
     view! { <span class="tabular">{text}</span> }
 }
@@ -79,6 +83,10 @@ pub fn duration(ms: i64) -> String {
         60..3600 => format!("{minutes}m {:02}s", seconds % 60),
         _ => format!("{hours}h {minutes:02}m"),
     }
+}
+
+fn running(ms: i64) -> String {
+    if ms < 10_000 { format!("{}s", ms / 1000) } else { duration(ms) }
 }
 
 fn exact(at: DateTime<Utc>) -> String {
