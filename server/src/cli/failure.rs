@@ -26,5 +26,8 @@ fn shown(problem: &ProblemBody) -> String {
             text.push_str(&format!("\n  {name}: {value}"));
         }
     }
+    if let Some(incident) = problem.incident {
+        text.push_str(&format!("\n  incident: {incident}"));
+    }
     super::output::clean(&text)
 }

@@ -1,7 +1,8 @@
 //! One-time sign-in links. Opening the link shows a page whose form redeems it: mail scanners and link previews
 //! follow links but post nothing, so they cannot spend it. A script presses the button for people.
 
-use super::{Web, api::Problem, auth::ClientAddress, cookie, words};
+use super::{Web, api::Problem, auth::ClientAddress, cookie};
+use app::say;
 use axum::{
     Extension, Form,
     extract::{Query, State},
@@ -83,14 +84,14 @@ fn form(token: &str, nonce: &Nonce) -> String {
 const go = () => document.forms[0].requestSubmit();
 document.prerendering ? document.addEventListener("prerenderingchange", go, {{ once: true }}) : go();
 </script>"#,
-        hint = words::SIGN_IN_HINT,
-        button = words::SIGN_IN_BUTTON,
+        hint = say!(sign_in.hint),
+        button = say!(sign_in.button),
     )
 }
 
 fn explain(error: Option<&Error>) -> String {
-    let problem = error.map(|error| format!(r#"<p role="alert">{}</p>"#, words::of(error)));
-    format!("{}<p>{}</p><pre>ops login-link</pre>", problem.unwrap_or_default(), words::SIGN_IN_HOW)
+    let problem = error.map(|error| format!(r#"<p role="alert">{}</p>"#, app::words::sentence(error)));
+    format!("{}<p>{}</p><pre>ops login-link</pre>", problem.unwrap_or_default(), say!(sign_in.how))
 }
 
 fn page(body: &str, nonce: &Nonce) -> String {
@@ -99,7 +100,7 @@ fn page(body: &str, nonce: &Nonce) -> String {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex"><link rel="icon" href="/static/icon.svg" type="image/svg+xml"><title>{title} - OdooOps</title><style nonce="{nonce}">{STYLE}</style></head>
 <body><main data-testid="sign-in"><h1>OdooOps</h1>{body}</main></body></html>"#,
-        title = words::SIGN_IN_BUTTON,
+        title = say!(sign_in.title),
     )
 }
 

@@ -103,6 +103,9 @@ impl Fixture {
             keys.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         given.insert("data_dir", dir.path().display().to_string());
         given.insert("site_root", dir.path().join("site").display().to_string());
+        // Pages need the names of the browser's files, not the files.
+        std::fs::create_dir(dir.path().join("site")).unwrap();
+        std::fs::write(dir.path().join("site/hash.txt"), "js: 1\nwasm: 1\ncss: 1\n").unwrap();
         let config = Config::load(&Flags { file: None, keys: given }, |_| None).unwrap();
         let settings = GitSettings {
             root: config.git_dir(),
@@ -169,6 +172,23 @@ impl Fixture {
         // Nobody comes from our own page, so that what refuses them is that they are nobody.
         request = request.header(header::ORIGIN, OURS);
         send(&self.console, json(request, body)).await
+    }
+
+    /// A request as a browser makes it from our own page.
+    pub async fn browse(&self, who: Who, method: Method, path: &str, form: Option<String>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:3000");
+        if self.sessions.contains_key(&who) {
+            request = request.header(header::COOKIE, self.cookie(who));
+        }
+        request = request.header(header::ORIGIN, OURS);
+        let body = match form {
+            Some(form) => {
+                request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+                Body::from(form)
+            }
+            None => Body::empty(),
+        };
+        send(&self.console, request.body(body).unwrap()).await
     }
 
     /// A request on the server's own socket.

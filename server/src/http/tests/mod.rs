@@ -3,6 +3,7 @@
 mod command_line;
 mod coverage;
 mod fixture;
+mod functions;
 mod live;
 mod matrix;
 mod session;

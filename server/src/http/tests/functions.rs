@@ -1,0 +1,126 @@
+//! Every server function of the console as everybody, by cookie, as browsers call them. One that is not in the table
+//! fails the build.
+
+use super::{Fixture, Who, fixture::SHA, matrix::Pass};
+use axum::http::{Method, header};
+use leptos::server_fn::axum::server_fn_paths;
+use std::collections::BTreeSet;
+
+struct Function {
+    path: &'static str,
+    method: Method,
+    /// Arguments, in the query or in the form.
+    arguments: String,
+    pass: Pass,
+}
+
+/// Tells strangers that they are strangers; the test for it is `who_one_is_is_told_to_everybody`.
+const OPEN: [&str; 1] = ["/api/console/me"];
+
+fn functions(f: &Fixture) -> Vec<Function> {
+    let get = |path, arguments: String, pass| Function { path, method: Method::GET, arguments, pass };
+    let post = |path, arguments: String, pass| Function { path, method: Method::POST, arguments, pass };
+    let (run, main, feature) = (f.run, f.main, f.feature);
+    vec![
+        get("/api/console/projects", String::new(), Pass::Known),
+        post("/api/console/project/create", "name=Newer&slug=newer".to_owned(), Pass::Platform),
+        get("/api/console/board", "project=demo".to_owned(), Pass::Member),
+        get("/api/console/branch/merge-preview", format!("from={feature}&into={main}"), Pass::Member),
+        get("/api/console/run", format!("id={run}"), Pass::Member),
+        get("/api/console/runs", "project=demo".to_owned(), Pass::Member),
+        post("/api/console/branch/rebuild", format!("project=demo&branch={feature}"), Pass::Develops),
+        post("/api/console/run/cancel", format!("id={run}"), Pass::Develops),
+        // It is in development: dropping it there moves nothing. Real moves are tested with the board's rules.
+        post(
+            "/api/console/branch/move",
+            format!("project=demo&branch={feature}&onto=stage:development"),
+            Pass::Member,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn threat_02_every_server_function_as_everybody() {
+    let f = Fixture::new().await;
+    let functions = functions(&f);
+    let tested: BTreeSet<_> = functions.iter().map(|function| function.path).chain(OPEN).collect();
+    let served: BTreeSet<_> = server_fn_paths().map(|(path, _)| path).collect();
+    assert_eq!(served, tested, "a server function without a case, or a case without one");
+    for function in &functions {
+        let (path, form) = match function.method {
+            Method::GET => (format!("{}?{}", function.path, function.arguments), None),
+            _ => (function.path.to_owned(), Some(function.arguments.clone())),
+        };
+        for who in [Who::Nobody].into_iter().chain(Who::KNOWN) {
+            let answer = f.browse(who, function.method.clone(), &path, form.clone()).await;
+            let at = format!("{who:?} {} {path}: {}", function.method, answer.text);
+            if function.pass.lets(who) {
+                // Deeds of one are in the way of the next; what git has not yet is not there.
+                let code = answer.status.as_u16();
+                let missing = code == 404 && path.contains("merge-preview");
+                assert!(answer.status.is_success() || matches!(code, 409 | 422) || missing, "{at}");
+            } else {
+                assert_eq!(answer.status.as_u16(), function.pass.refusal(who), "{at}");
+                assert!(!answer.text.contains(SHA), "{at}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn threat_05_server_functions_write_only_from_our_own_pages() {
+    let f = Fixture::new().await;
+    for (path, method) in server_fn_paths().filter(|(_, method)| *method != Method::GET) {
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::COOKIE, f.cookie(Who::Platform))
+            .header(header::ORIGIN, "https://evil.example");
+        let answer = super::fixture::send(&f.console, super::fixture::json(request, None)).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "request.foreign_origin"), "{path}");
+    }
+    // What GET reaches changes nothing: every function that writes is a POST.
+    for (path, method) in server_fn_paths() {
+        let reads = ["me", "projects", "board", "merge-preview", "run", "runs"];
+        let last = path.rsplit('/').next().unwrap();
+        assert!(method != Method::GET || reads.contains(&last), "{path} is reached by GET");
+    }
+}
+
+#[tokio::test]
+async fn who_one_is_is_told_to_everybody() {
+    let f = Fixture::new().await;
+    let nobody = f.browse(Who::Nobody, Method::POST, "/api/console/me", Some(String::new())).await;
+    assert_eq!((nobody.status.as_u16(), nobody.text.as_str()), (200, "null"));
+    let viewer = f.browse(Who::Viewer, Method::POST, "/api/console/me", Some(String::new())).await;
+    assert_eq!(viewer.json()["name"], "Viewer");
+}
+
+#[tokio::test]
+async fn threat_02_pages_send_strangers_away_and_show_members_their_projects() {
+    let f = Fixture::new().await;
+    for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/nope", "/no/such/page"] {
+        let answer = f.browse(Who::Nobody, Method::GET, path, None).await;
+        assert_eq!((answer.status.as_u16(), &answer.headers[header::LOCATION]), (303, &"/sign-in".parse().unwrap()));
+        assert!(!answer.text.contains("demo"), "{path}");
+    }
+    let answer = f.browse(Who::Viewer, Method::GET, "/projects/demo", None).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.contains("feature-x"), "{}", answer.text);
+    let answer = f.browse(Who::Stranger, Method::GET, "/projects/demo", None).await;
+    assert_eq!(answer.status, 404, "{}", answer.text);
+    assert!(!answer.text.contains("feature-x"));
+}
+
+#[tokio::test]
+async fn threat_15_scripts_of_a_page_carry_the_nonce_of_its_policy() {
+    let f = Fixture::new().await;
+    let page = f.browse(Who::Viewer, Method::GET, "/", None).await;
+    let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    let scripts: Vec<_> = page.text.split("<script").skip(1).map(|s| s.split('>').next().unwrap()).collect();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        assert!(script.contains(&format!("nonce=\"{nonce}\"")), "{script}");
+    }
+}
