@@ -67,6 +67,7 @@ pub fn LogViewer(
             </div>
         </section>
     }
+    .into_any()
 }
 
 impl Viewer {
@@ -187,6 +188,7 @@ fn LogLines(viewer: Viewer) -> impl IntoView {
             <p class="log-empty muted">{say!(log.empty)}</p>
         </Show>
     }
+    .into_any()
 }
 
 #[component]
@@ -218,6 +220,7 @@ fn LogRow(line: LogLine, viewer: Viewer) -> impl IntoView {
             {cut.then(|| view! { <span class="muted">{say!(log.cut)}</span> })}
         </li>
     }
+    .into_any()
 }
 
 /// `odoo.addons.base.models.ir_model` reads as `base.ir_model`; the whole is in the title.
@@ -290,6 +293,7 @@ fn LogFoot(viewer: Viewer, run: RunId, active: Signal<bool>) -> impl IntoView {
             </a>
         </div>
     }
+    .into_any()
 }
 
 #[cfg(test)]

@@ -97,4 +97,5 @@ fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
             </aside>
         </div>
     }
+    .into_any()
 }

@@ -39,6 +39,7 @@ pub fn BuildHead(run: RwSignal<RunView>) -> impl IntoView {
             <section class="notice red" role="alert" data-testid="reason"><Glyph icon=Icon::TriangleAlert/><p>{message}</p></section>
         })}
     }
+    .into_any()
 }
 
 #[component]
@@ -52,7 +53,9 @@ fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
     });
     let active =
         Memo::new(move |_| run.with(|run| !run.status.is_terminal() && run.cancel_requested_at.is_none()));
-    let page = StoredValue::new(run.with_untracked(|run| format!("/projects/{}/builds/{}", run.project_slug, run.id)));
+    let page = StoredValue::new(
+        run.with_untracked(|run| format!("/projects/{}/builds/{}", run.project_slug, run.id)),
+    );
     let id = run.with_untracked(|run| run.id);
     view! {
         <div class="actions">
@@ -70,6 +73,7 @@ fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
             </Show>
         </div>
     }
+    .into_any()
 }
 
 /// What the build did, step by step, as a waterfall.
@@ -85,6 +89,7 @@ pub fn Steps(run: RwSignal<RunView>) -> impl IntoView {
             {move || rows().is_empty().then(|| view! { <p class="muted">{say!(run.waiting)}</p> })}
         </section>
     }
+    .into_any()
 }
 
 #[component]
@@ -106,6 +111,7 @@ fn StepRow(line: StepLine) -> impl IntoView {
             {line.note.map(|note| view! { <span class="step-note muted">{note}</span> })}
         </li>
     }
+    .into_any()
 }
 
 /// The commit and where the build stands.
@@ -137,4 +143,5 @@ pub fn Facts(run: RwSignal<RunView>) -> impl IntoView {
             }}
         </section>
     }
+    .into_any()
 }
