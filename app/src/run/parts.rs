@@ -118,7 +118,7 @@ fn StepRow(line: StepLine) -> impl IntoView {
 #[component]
 pub fn Facts(run: RwSignal<RunView>) -> impl IntoView {
     view! {
-        <section class="panel facts" aria-label=say!(run.facts)>
+        <section class="panel build-facts" aria-label=say!(run.facts)>
             <h2>{say!(run.facts)}</h2>
             {move || {
                 let run = run.get();
