@@ -94,8 +94,8 @@ fn queries(machine: &Machine) -> Result<()> {
 fn weight(machine: &Machine) -> Result<()> {
     let weight = budget::measure(machine)?;
     println!("  {}", weight.sentence());
-    if !weight.meets_goal() {
-        bail!("the first page is too heavy");
+    if !weight.within_limit() {
+        bail!("the first page is heavier than the limit of {} kB", budget::LIMIT / 1000);
     }
     Ok(())
 }
