@@ -35,6 +35,18 @@ export function networks(): Promise<Thing[]> {
   return list('network', 'ls', '--no-trunc', '--filter', 'label=odooops.installation', '--format', `${FORMAT}{{.Name}}`);
 }
 
+/// Which of these containers use files of an installation's data directory.
+export async function using(dataDir: string, boxes: Thing[]): Promise<Thing[]> {
+  if (boxes.length === 0) return [];
+  const format = '{{.ID}}{{range .Mounts}}\t{{.Source}}{{end}}';
+  const text = await docker('inspect', '--type', 'container', '--format', format, ...boxes.map((box) => box.id));
+  const ids = text.split('\n').flatMap((line) => {
+    const [id, ...sources] = line.split('\t');
+    return sources.some((source) => source.startsWith(`${dataDir}/`)) ? [id] : [];
+  });
+  return boxes.filter((box) => ids.includes(box.id));
+}
+
 export async function removeContainers(ids: string[]): Promise<void> {
   if (ids.length > 0) await docker('rm', '--force', '--volumes', ...ids);
 }

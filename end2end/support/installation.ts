@@ -7,7 +7,7 @@ import { chmodSync, createWriteStream, existsSync, mkdtempSync, readFileSync, rm
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { containers, networks, removeContainers, removeNetworks } from './docker';
+import { containers, networks, removeContainers, removeNetworks, using } from './docker';
 import { freePort } from './free-port';
 import { type Installation, Ops } from './ops';
 
@@ -80,7 +80,8 @@ function ready(child: ChildProcess, log: string): Promise<void> {
 
 async function takeDown(ops: Ops, child: ChildProcess): Promise<void> {
   const problems: string[] = [];
-  let owned = new Set<string>();
+  const owned = new Set<string>();
+  const installations = new Set<string>();
   try {
     if (child.exitCode !== null) throw new Error(`\`ops up\` ended by itself with ${child.exitCode}`);
     for (const project of await ops.projects()) {
@@ -91,6 +92,7 @@ async function takeDown(ops: Ops, child: ChildProcess): Promise<void> {
     for (const project of await ops.projects()) {
       for (const environment of await ops.environments(project.slug)) owned.add(environment.id);
     }
+    for (const box of await using(ops.installation.dataDir, await containers())) installations.add(box.installation);
   } catch (error) {
     problems.push(`before the end: ${String(error)}`);
   }
@@ -98,8 +100,13 @@ async function takeDown(ops: Ops, child: ChildProcess): Promise<void> {
   if (code !== 0) problems.push(`\`ops up\` ended with ${code} after SIGTERM`);
 
   const [boxes, nets] = [await containers(), await networks()];
-  const ours = boxes.concat(nets).find((thing) => owned.has(thing.environment))?.installation;
-  const left = { boxes: boxes.filter((b) => b.installation === ours), nets: nets.filter((n) => n.installation === ours) };
+  for (const thing of [...(await using(ops.installation.dataDir, boxes)), ...nets.filter((n) => owned.has(n.environment))]) {
+    installations.add(thing.installation);
+  }
+  const left = {
+    boxes: boxes.filter((box) => installations.has(box.installation)),
+    nets: nets.filter((net) => installations.has(net.installation)),
+  };
   for (const thing of [...left.boxes, ...left.nets]) {
     if (!owned.has(thing.environment)) problems.push(`${thing.name} is left over in Docker and no environment owns it`);
   }
