@@ -77,7 +77,11 @@ async fn threat_05_server_functions_write_only_from_our_own_pages() {
             .header(header::COOKIE, f.cookie(Who::Platform))
             .header(header::ORIGIN, "https://evil.example");
         let answer = super::fixture::send(&f.console, super::fixture::json(request, None)).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "request.foreign_origin"), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.code().as_str()),
+            (403, "request.foreign_origin"),
+            "{path}"
+        );
     }
     // What GET reaches changes nothing: every function that writes is a POST.
     for (path, method) in server_fn_paths() {
@@ -101,7 +105,10 @@ async fn threat_02_pages_send_strangers_away_and_show_members_their_projects() {
     let f = Fixture::new().await;
     for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/nope", "/no/such/page"] {
         let answer = f.browse(Who::Nobody, Method::GET, path, None).await;
-        assert_eq!((answer.status.as_u16(), &answer.headers[header::LOCATION]), (303, &"/sign-in".parse().unwrap()));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers[header::LOCATION]),
+            (303, &"/sign-in".parse().unwrap())
+        );
         assert!(!answer.text.contains("demo"), "{path}");
     }
     let answer = f.browse(Who::Viewer, Method::GET, "/projects/demo", None).await;
