@@ -1,6 +1,8 @@
 //! `ops up` as a process: what dies comes back alone, a killed supervisor leaves nothing in the way of the next,
 //! and a stop stops everything.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

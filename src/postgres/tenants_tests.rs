@@ -105,7 +105,7 @@ async fn a_template_left_unfinished_is_begun_again_and_a_finished_one_is_not() {
     assert!(enter(&test, &login, &login.database).await.is_err(), "a finished template has no login");
     assert_eq!(test.tenants.template_state(&name).await.unwrap(), TemplateState::Finished);
     assert!(test.tenants.create_template(&name).await.unwrap().is_none());
-    assert_eq!(test.tenants.list_templates().await.unwrap(), [name.clone()]);
+    assert_eq!(test.tenants.list_templates().await.unwrap(), std::slice::from_ref(&name));
     test.tenants.drop_template(&name).await.unwrap();
     assert_eq!(test.tenants.template_state(&name).await.unwrap(), TemplateState::Missing);
 }

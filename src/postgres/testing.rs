@@ -4,6 +4,8 @@
 //! machine and user is started by the first test and stays for the next: tests run as processes of their own, and a
 //! cluster for each would take seconds.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up must stop")]
+
 use super::{
     bootstrap::{OWNER, has_database, make_login},
     cluster::{Cluster, Kind},

@@ -1,5 +1,7 @@
 //! For tests: a tenants cluster of one's own, as `ops up` would start it. Two seconds; stopped and removed with it.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up must stop")]
+
 use super::{
     Cluster, Kind, Output, Postmaster, Tenants, bootstrap::TENANTS_ADMIN, bootstrap_tenants,
     cluster::socket_options, recovery,

@@ -187,10 +187,10 @@ impl Live {
         let Some(topic) = message.topic() else { return };
         let handlers = page(|inner| {
             let subscription = inner.topics.get_mut(&topic)?;
-            if let ToBrowser::Log { lines, .. } = &message {
-                if let Some(last) = lines.last() {
-                    subscription.after = Some(last.seq);
-                }
+            if let ToBrowser::Log { lines, .. } = &message
+                && let Some(last) = lines.last()
+            {
+                subscription.after = Some(last.seq);
             }
             Some(subscription.handlers.iter().map(|(_, handler)| Rc::clone(handler)).collect::<Vec<_>>())
         });

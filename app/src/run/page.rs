@@ -19,10 +19,13 @@ use odooops::{
     run::{RunView, Verdict},
 };
 
+/// The build, and its first lines when one may see them.
+type Loaded = Result<(RunView, Option<Vec<LogLine>>), Fault>;
+
 /// What the page needs, asked for while its chunk is still on the way.
 #[derive(Clone)]
 pub struct BuildPage {
-    run: Resource<Result<(RunView, Option<Vec<LogLine>>), Fault>>,
+    run: Resource<Loaded>,
 }
 
 #[lazy_route]
@@ -60,7 +63,7 @@ impl LazyRoute for BuildPage {
 }
 
 /// The build, and its log for those whose role shows it.
-async fn load(id: RunId) -> Result<(RunView, Option<Vec<LogLine>>), Fault> {
+async fn load(id: RunId) -> Loaded {
     let run = api::run(id).await?;
     match first_lines(id).await {
         Ok(lines) => Ok((run, Some(lines))),

@@ -1,6 +1,8 @@
 //! Faults of the whole: `ops up` as users run it, whose processes are killed while browsers ask an environment.
 //! Everything that is broken here belongs to the test: its data directory, its clusters, its ports.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 mod installation;
 mod traffic;
 
