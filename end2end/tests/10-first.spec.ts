@@ -46,7 +46,7 @@ test('the demo project is green and connectable on all three stages', async ({ p
   for (const branch of await ops.branches()) {
     const oldest = branch.runs.at(-1);
     if (!oldest || !['main', 'staging', 'feature-x'].includes(branch.name)) continue;
-    await expect(board.dots(branch.name).first().getByRole('img', { name: 'Green' })).toBeVisible({ timeout: BUILD });
+    await expect(board.dots(branch.name).first().getByRole('img', { name: 'Succeeded', exact: true })).toBeVisible({ timeout: BUILD });
     await expect(board.card(branch.name).getByTestId('connect')).toBeVisible();
   }
   if (process.env.UPDATE_SCREENSHOT) {

@@ -32,13 +32,13 @@ test('a push appears on the board, streams its log, turns green and connects', a
   expect(shown.length).toBeGreaterThan(0);
   expect(shown).toEqual(shown.map((_, index) => (shown[0] ?? 0) + index));
 
-  await expect(page.getByTestId('verdict')).toHaveText('Green', { timeout: BUILD });
+  await expect(page.getByTestId('verdict')).toHaveText('Succeeded', { timeout: BUILD });
   const logged = await ops.logs(run.id);
   await expect.poll(() => count(page.getByTestId('log-count'))).toBe(logged.length);
   expect(logged.map((line) => line.seq)).toEqual(logged.map((_, index) => index + 1));
   const steps = page.locator('[data-step]');
   for (const step of ['sources', 'database', 'install', 'start', 'gate', 'route']) {
-    await expect(steps.and(page.locator(`[data-step="${step}"]`)).getByRole('img', { name: 'Green' })).toBeVisible();
+    await expect(steps.and(page.locator(`[data-step="${step}"]`)).getByRole('img', { name: 'Succeeded', exact: true })).toBeVisible();
   }
   expect(await page.evaluate(() => 'neverReloaded' in window)).toBe(true);
 
@@ -53,7 +53,7 @@ test('a push appears on the board, streams its log, turns green and connects', a
 
   // Back on the board without having been there when it turned green.
   await page.goBack();
-  await expect(dot.getByRole('img', { name: 'Green' })).toBeVisible();
+  await expect(dot.getByRole('img', { name: 'Succeeded', exact: true })).toBeVisible();
 });
 
 test('a host that is no environment gets a clear page, not the console', async ({ page, ops, expectedErrors }) => {

@@ -89,9 +89,9 @@ test('a second production branch is refused with the reason', async ({ page, ops
   await page.mouse.move(from.x, from.y);
   await page.mouse.down();
   await page.mouse.move(to.x, to.y, { steps: 8 });
-  // Already while dragging, the column says that it would refuse, and why.
+  // Already while dragging, the column says that it would refuse; the reason follows the drop.
   await expect(board.column('production')).toHaveClass(/\brefused\b/);
-  await expect(board.column('production').locator('.column-line')).toContainText('main is the production branch already');
+  await expect(board.column('production').locator('.column-line')).toHaveText('Not possible');
   await page.mouse.up();
   await expect(page.getByTestId('toast')).toContainText('feature-x was not moved.');
   await expect(page.getByTestId('toast')).toContainText('main is the production branch already');

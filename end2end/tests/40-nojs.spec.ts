@@ -17,7 +17,7 @@ test('projects, board, builds and a build render', async ({ page, ops }) => {
   await page.getByRole('navigation').getByRole('link', { name: 'Builds' }).click();
   await expect(page.getByTestId('builds').getByRole('row').first()).toBeVisible();
   await page.locator(`a[href="/projects/demo/builds/${run}"]`).first().click();
-  await expect(page.getByTestId('verdict')).toHaveText('Green');
+  await expect(page.getByTestId('verdict')).toHaveText('Succeeded');
   await expect(page.locator('li.log-line').first()).toBeVisible();
   await expect(page.locator('[data-step="install"]')).toBeVisible();
 });

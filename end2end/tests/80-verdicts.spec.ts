@@ -96,7 +96,7 @@ for (const { branch, status, reason, log } of CASES) {
     expect(text).not.toContain('root:x:0:0');
 
     await page.goto(`/projects/demo/builds/${id}`);
-    const word = { failed: 'Red', warning: 'Yellow', succeeded: 'Green' }[status];
+    const word = { failed: 'Failed', warning: 'Succeeded with warnings', succeeded: 'Succeeded' }[status];
     await expect(page.getByTestId('verdict')).toHaveText(word);
     if (reason) {
       expect(run.error_message).toMatch(reason);
