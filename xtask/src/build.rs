@@ -124,6 +124,8 @@ fn cargo_leptos(machine: &Machine, profile: Profile, site: &Path, more: &[&str])
     let site = site.strip_prefix(&machine.root).context("the site lies in the clone")?;
     let mut command = machine.command("cargo");
     command.args(["leptos", "build", "--split"]).args(more).env("LEPTOS_SITE_ROOT", site);
+    // Its errors are the compiler's; its own backtrace would hide them.
+    command.env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
     if profile == Profile::Release {
         command.arg("--release");
     }

@@ -30,8 +30,12 @@ pub fn image_label(machine: &Machine, tag: &str, label: &str) -> Option<String> 
     labels.get(label)?.as_str().map(str::to_owned)
 }
 
-/// Starts the daemon that is installed here and waits until it answers.
+/// Starts the daemon that is installed here, unless one answers by now (a package may have started it, or only the
+/// client was missing), and waits until it does.
 pub fn start(machine: &Machine) -> Result<()> {
+    if answers(machine).is_some() {
+        return Ok(());
+    }
     if Path::new("/run/systemd/system").exists() {
         let mut command = machine.as_root("systemctl")?;
         command.args(["start", "docker"]);

@@ -39,7 +39,9 @@ pub fn prepare(machine: &Machine, consent: Consent, purposes: &[Purpose]) -> Res
     for tool in &missing {
         println!("  {:<24} {}", tool.name, tool.why);
     }
-    agree(consent, missing.len())?;
+    let stdin = std::io::stdin();
+    let somebody = stdin.is_terminal();
+    agree(consent, missing.len(), somebody.then(|| stdin.lock()))?;
     for tool in missing {
         install(machine, tool)?;
     }
@@ -61,22 +63,45 @@ fn install(machine: &Machine, tool: &Tool) -> Result<()> {
     Ok(())
 }
 
-fn agree(consent: Consent, count: usize) -> Result<()> {
+/// `answers`: where somebody types, if there is somebody.
+fn agree(consent: Consent, count: usize, answers: Option<impl BufRead>) -> Result<()> {
     if consent == Consent::Given {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() {
+    let Some(mut answers) = answers else {
         bail!(
             "nothing was installed: there is nobody to ask here. Add --yes to install what is listed above"
         );
-    }
+    };
     let what = if count == 1 { "it" } else { "all of it" };
     print!("Install {what} now? [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
+    answers.read_line(&mut answer)?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => bail!("nothing was installed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(text: &str) -> bool {
+        agree(Consent::Ask, 2, Some(text.as_bytes())).is_ok()
+    }
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        assert!(answered("y\n") && answered("YES\n"));
+        assert!(!answered("\n") && !answered("n\n") && !answered("") && !answered("yeah\n"));
+    }
+
+    #[test]
+    fn with_nobody_to_ask_nothing_is_installed_and_the_way_out_is_named() -> Result<()> {
+        let error = agree(Consent::Ask, 1, None::<&[u8]>).err().context("it refuses")?;
+        assert!(error.to_string().contains("--yes"));
+        agree(Consent::Given, 1, None::<&[u8]>)
     }
 }

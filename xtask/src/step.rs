@@ -73,7 +73,9 @@ impl<'a> Step<'a> {
         let log_path = self.machine.scratch("log")?.join(format!("{}.log", file_name(&self.title)));
         let mut log =
             File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
-        writeln!(log, "$ {command:?}")?;
+        // Without the environment: passwords travel in it.
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        writeln!(log, "$ {}", words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "))?;
         let started = Instant::now();
         let mut child = command
             .stdout(Stdio::piped())
@@ -297,10 +299,11 @@ mod tests {
     fn a_command_that_fails_is_an_error_and_its_output_is_kept() -> Result<()> {
         let machine = Machine::look()?;
         let mut command = Command::new("ls");
-        command.arg("/nowhere-at-all");
+        command.arg("/nowhere-at-all").env("PGPASSWORD", "hunter2");
         let finished = Step::new(&machine, "test: a failing command").attempt(command)?;
         assert!(!finished.succeeded());
         assert!(finished.text().contains("nowhere-at-all"));
+        assert!(!finished.text().contains("hunter2"), "no secret of the environment is written down");
         Ok(())
     }
 

@@ -26,9 +26,9 @@ pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> R
 
     let sources = progress.step(Step::Sources, sources::check_out(progress, &environment)).await?;
     let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
-    let login =
+    let database =
         progress.step(Step::Database, database::create(progress, collectors, &environment, &sources)).await?;
-    let installed = install::run(progress, collectors, &environment, &sources, &image, &login);
+    let installed = install::run(progress, collectors, &environment, &sources, &image, &database);
     let judgement = progress.step(Step::Install, installed).await?;
     let server = progress.step(Step::Start, start::run(progress, &environment, &image)).await?;
     collectors.follow(claim.id, &server.id);

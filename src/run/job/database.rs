@@ -6,25 +6,37 @@ use crate::{
     odoo::{conf::OdooConf, fresh, launch},
     postgres::Login,
 };
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
-    path::Path,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
 };
+
+/// Beside the environment's configuration: how to sign in as `admin`.
+const ADMIN_PASSWORD: &str = "admin.password";
+
+/// The environment's own database.
+pub struct Database {
+    pub login: Login,
+    /// Odoo's administrator's password, as it stands in the file beside the configuration.
+    pub admin: SecretString,
+}
 
 pub async fn create(
     progress: Progress<'_>,
     collectors: &Collectors,
     environment: &Environment,
     sources: &Sources,
-) -> Result<(Login, String), JobError> {
+) -> Result<(Database, String), JobError> {
     let shop = progress.shop;
     let template = template::ensure(progress, collectors, environment.stage.demo_and_tests()).await?;
     let connections = shop.config.environment_connections;
     let login =
         shop.tenants.create_database(environment.id, progress.claim.id, &template, connections).await?;
     let mut conn = shop.tenants.connect_as(&login).await?;
-    fresh::freshen(&mut conn, &shop.urls.environment(&environment.hostname)).await?;
+    let admin = fresh::freshen(&mut conn, &shop.urls.environment(&environment.hostname)).await?;
     drop(conn);
     let conf = OdooConf {
         database: login.database.clone(),
@@ -36,9 +48,22 @@ pub async fn create(
     let text = conf.render().map_err(|error| JobError::fail(error.to_string()))?;
     let folder = shop.config.environment_dir(environment.id);
     write_folders(&folder, &text).await?;
+    write_admin_password(folder.join(ADMIN_PASSWORD), admin.clone()).await?;
     let filestore = folder.join("data/filestore").join(&login.database);
     template::copy_filestore(template::filestore(progress, &template), filestore).await?;
-    Ok((login, format!("a copy of {template}")))
+    Ok((Database { login, admin }, format!("a copy of {template}")))
+}
+
+/// For the people who run this machine: only its owner reads it, and no container gets it.
+async fn write_admin_password(path: PathBuf, password: SecretString) -> Result<(), JobError> {
+    tokio::task::spawn_blocking(move || {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        writeln!(file, "{}", password.expose_secret())
+    })
+    .await
+    .map_err(JobError::retry)?
+    .map_err(JobError::retry)
 }
 
 /// Where a path below the checkout is inside the container.

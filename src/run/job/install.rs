@@ -3,6 +3,7 @@
 use super::{
     JobError,
     collect::{Collectors, Ended},
+    database::Database,
     image::Image,
     progress::Progress,
     sources::Sources,
@@ -12,10 +13,10 @@ use crate::{
     docker::{LogRotation, names},
     environment::query::Environment,
     odoo::{
+        fresh,
         judge::{Judge, Judgement, Verdict},
         launch, modules,
     },
-    postgres::Login,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,12 +26,12 @@ pub async fn run(
     environment: &Environment,
     sources: &Sources,
     image: &Image,
-    login: &Login,
+    database: &Database,
 ) -> Result<(Judgement, String), JobError> {
     let shop = progress.shop;
     let wanted: Vec<String> = sources.addons.to_install().map(str::to_owned).collect();
     let tested: Vec<&str> = sources.addons.to_test().collect();
-    let arguments = arguments(&login.database, &wanted, &tested, environment.stage.demo_and_tests());
+    let arguments = arguments(&database.login.database, &wanted, &tested, environment.stage.demo_and_tests());
     let name = names::container(environment.id, &format!("install-{}", progress.claim.lease));
     let mut spec = start::odoo_container(progress, environment, image, name, arguments);
     // No network at all: the database is a Unix socket.
@@ -48,7 +49,7 @@ pub async fn run(
     }
     let exit = shop.docker.wait_container(&container).await?;
     // As the environment's own role: by now its code has run here, and what we read may be a view of its making.
-    let mut conn = shop.tenants.connect_as(login).await?;
+    let mut conn = shop.tenants.connect_as(&database.login).await?;
     let states = modules::states(&mut conn).await.map_err(|error| JobError::retry(error.to_string()))?;
     drop(conn);
     shop.docker.remove_container(&container).await?;
@@ -65,6 +66,9 @@ pub async fn run(
     if judgement.verdict == Verdict::Red {
         return Err(JobError::Fail { message: judgement.summary, exit_code: i32::try_from(exit.code).ok() });
     }
+    // Demo data brings users whose passwords everybody knows.
+    let mut conn = shop.tenants.connect_as(&database.login).await?;
+    fresh::replace_known_passwords(&mut conn, &database.admin, &wanted).await?;
     let note = judgement.summary.clone();
     Ok((judgement, note))
 }
