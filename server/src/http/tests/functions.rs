@@ -27,6 +27,7 @@ fn functions(f: &Fixture) -> Vec<Function> {
         get("/api/console/board", "project=demo".to_owned(), Pass::Member),
         get("/api/console/branch/merge-preview", format!("from={feature}&into={main}"), Pass::Member),
         get("/api/console/run", format!("id={run}"), Pass::Member),
+        get("/api/console/log", format!("id={run}"), Pass::Develops),
         get("/api/console/runs", "project=demo".to_owned(), Pass::Member),
         post("/api/console/branch/rebuild", format!("project=demo&branch={feature}"), Pass::Develops),
         post("/api/console/run/cancel", format!("id={run}"), Pass::Develops),
@@ -85,7 +86,7 @@ async fn threat_05_server_functions_write_only_from_our_own_pages() {
     }
     // What GET reaches changes nothing: every function that writes is a POST.
     for (path, method) in server_fn_paths() {
-        let reads = ["me", "projects", "board", "merge-preview", "run", "runs"];
+        let reads = ["me", "projects", "board", "merge-preview", "run", "runs", "log"];
         let last = path.rsplit('/').next().unwrap();
         assert!(method != Method::GET || reads.contains(&last), "{path} is reached by GET");
     }
