@@ -32,10 +32,17 @@ pub fn BuildsPage() -> impl IntoView {
             Ok::<_, Fault>((load_board(slug.clone()).await?, api::runs(slug).await?))
         },
     );
-    let project = Memo::new(move |_| data.get().and_then(Result::ok).map(|(board, _)| board.project_id));
+    // Of its own, not read from the data: loading again must not subscribe again.
+    let project = RwSignal::new(None::<ProjectId>);
     Effect::new(move |_| {
-        let project: Option<ProjectId> = project.get();
-        if let Some(project) = project {
+        if let Some(Ok((board, _))) = data.get()
+            && project.get_untracked() != Some(board.project_id)
+        {
+            project.set(Some(board.project_id));
+        }
+    });
+    Effect::new(move |_| {
+        if let Some(project) = project.get() {
             Live::get().subscribe(Topic::Board(project), None, move |_| data.refetch());
         }
     });
