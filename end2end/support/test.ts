@@ -2,6 +2,7 @@
 // error there (a panic, a hydration mismatch, a breach of the Content-Security-Policy) fails the test that saw it.
 import { type Browser, type BrowserContext, type BrowserContextOptions, test as base, expect } from '@playwright/test';
 import { Clone } from './git';
+import { steady } from './steady';
 import { Ops } from './ops';
 
 export { expect };
@@ -39,7 +40,9 @@ async function signIn(browser: Browser, ops: Ops): Promise<State> {
 
 function watch(context: BrowserContext, origin: string, seen: string[]): void {
   const ours = (url: string) => url === '' || url === 'about:blank' || url.startsWith(`${origin}/`) || url === origin;
+  context.on('page', steady);
   context.on('console', (message) => {
+    if (message.text().includes('ERR_NETWORK_CHANGED')) return;
     const page = message.page()?.url() ?? '';
     const bad = message.type() === 'error' || /Content.Security.Policy|hydrat/i.test(message.text());
     if (bad && ours(page)) seen.push(`console at ${page}: ${message.text()}`);
