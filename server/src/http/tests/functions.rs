@@ -25,7 +25,7 @@ fn functions(f: &Fixture) -> Vec<Function> {
         get("/api/console/projects", String::new(), Pass::Known),
         post("/api/console/project/create", "name=Newer&slug=newer".to_owned(), Pass::Platform),
         get("/api/console/board", "project=demo".to_owned(), Pass::Member),
-        get("/api/console/branch/merge-preview", format!("from={feature}&into={main}"), Pass::Member),
+        get("/api/console/branch/merge-preview", format!("from={main}&into={feature}"), Pass::Develops),
         get("/api/console/run", format!("id={run}"), Pass::Member),
         get("/api/console/log", format!("id={run}"), Pass::Develops),
         get("/api/console/runs", "project=demo".to_owned(), Pass::Member),
