@@ -48,7 +48,7 @@ fn commands(machine: &Machine) -> Vec<(&'static str, Command)> {
         cargo(&["clippy", "--package", "app", "--lib", "--features", "hydrate", "--target", WASM]);
     browser.args(["--", "-D", "warnings"]);
     let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
-    documentation.args(FEATURES).env("RUSTDOCFLAGS", "-D warnings");
+    documentation.args(FEATURES).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     vec![
         ("check: formatting", cargo(&["fmt", "--all", "--check"])),
         ("check: lints, server side", server),
