@@ -108,6 +108,10 @@ impl Repository {
 
     async fn both(&self, from: &BranchName, into: &BranchName) -> Result<(CommitSha, CommitSha)> {
         let unknown = |branch: &BranchName| GitError::BranchUnknown { branch: branch.to_string() };
+        // A project whose first fetch has not come through yet.
+        if !self.exists() {
+            return Err(unknown(from));
+        }
         let from_head = self.head(from).await?.ok_or_else(|| unknown(from))?;
         let into_head = self.head(into).await?.ok_or_else(|| unknown(into))?;
         Ok((from_head, into_head))
