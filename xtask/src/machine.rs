@@ -66,6 +66,8 @@ impl Machine {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root).stdin(Stdio::null());
+        // With CI set, some programs colour even what they print into a pipe, which we read.
+        command.env("NO_COLOR", "1");
         crate::toolchain::without_cargos_traces(&mut command);
         match self.toolchain() {
             Some(toolchain) => toolchain.apply(self, &mut command),
