@@ -27,12 +27,13 @@ async fn fault_killed_roles_and_a_dead_control_cluster_fail_no_request_to_an_env
                 installation.until(&installation.base_domain, "/healthz", 200).await;
             }
             installation.is_back(role).await;
+            // However fast it is back: browsers have asked meanwhile.
+            traffic.until_more(15).await;
         }
     }
-    let before = traffic.sent();
     // Frozen: whoever asks it waits and gets no answer.
     installation.signal_control_cluster(Signal::SIGSTOP);
-    traffic.until_sent(before + 60).await;
+    traffic.until_more(60).await;
     installation.signal_control_cluster(Signal::SIGCONT);
     installation.kill_control_cluster().await;
     // It is followed again, by the proxy and by the console.
@@ -41,7 +42,6 @@ async fn fault_killed_roles_and_a_dead_control_cluster_fail_no_request_to_an_env
     installation.until(&installation.base_domain, "/readyz", 200).await;
 
     let (sent, failed) = traffic.stop().await;
-    assert!(sent > 100, "{sent} requests are too few to prove anything");
     assert!(failed.is_empty(), "{} of {sent} failed, first: {:?}", failed.len(), failed.first());
     installation.stop().await;
 }

@@ -79,12 +79,10 @@ impl Traffic {
         Self { stop, sent, failures }
     }
 
-    pub fn sent(&self) -> usize {
-        self.sent.load(Ordering::SeqCst)
-    }
-
-    pub async fn until_sent(&self, count: usize) {
-        while self.sent() < count {
+    /// Waits until so many more were sent.
+    pub async fn until_more(&self, count: usize) {
+        let enough = self.sent.load(Ordering::SeqCst) + count;
+        while self.sent.load(Ordering::SeqCst) < enough {
             sleep(PACE).await;
         }
     }
