@@ -1,9 +1,7 @@
 //! `odooops::Error` across server functions: its own JSON codec, and the HTTP status that says the same.
 
-use leptos::{
-    prelude::{FromServerFnError, ServerFnErrorErr},
-    server_fn::codec::JsonEncoding,
-};
+use crate::codec::JsonText;
+use leptos::prelude::{FromServerFnError, ServerFnErrorErr};
 use odooops::{Detail, Error};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,7 +27,7 @@ impl std::error::Error for Fault {}
 
 /// Troubles of the transport. Their texts name paths and types: they stay on the side where they happened.
 impl FromServerFnError for Fault {
-    type Encoder = JsonEncoding;
+    type Encoder = JsonText;
 
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
         Self(match error {

@@ -9,6 +9,7 @@
 
 pub mod app;
 pub mod branch;
+mod codec;
 pub mod error;
 pub mod frame;
 pub mod i18n;

@@ -26,7 +26,7 @@ impl BoardWatcher {
         let stream = TcpStream::connect(installation.address).await?;
         stream.set_nodelay(true)?;
         let (mut socket, _) = client_async(request, stream).await.context("the live socket")?;
-        let subscribe = json!({"type": "subscribe", "topic": {"topic": "board", "id": project_id}});
+        let subscribe = json!({"subscribe": {"topic": {"board": project_id}}});
         socket.send(Message::text(subscribe.to_string())).await?;
         let (sender, mut newest) = watch::channel(None);
         let reading = tokio::spawn(async move {
@@ -34,10 +34,11 @@ impl BoardWatcher {
                 let arrived = Instant::now();
                 let Some(text) = message.to_text().ok().filter(|_| message.is_text()) else { continue };
                 let Ok(mut told) = serde_json::from_str::<Value>(text) else { continue };
-                match told["type"].as_str() {
-                    Some("board") => drop(sender.send_replace(Some((arrived, told["board"].take())))),
-                    Some("denied") => return,
-                    _ => {}
+                if told.get("denied").is_some() {
+                    return;
+                }
+                if let Some(board) = told.get_mut("board").and_then(|told| told.get_mut("board")) {
+                    sender.send_replace(Some((arrived, board.take())));
                 }
             }
         });

@@ -3,7 +3,7 @@
 use crate::Failure;
 use odooops::{
     config::Config,
-    docker::{Docker, DockerConfig, SubnetPool},
+    docker::{Docker, DockerConfig},
     git::{Git, GitSettings, Repositories},
     id::InstallationId,
     postgres::{Tenants, ops},
@@ -25,10 +25,10 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         std::fs::create_dir_all(folder)?;
     }
     let docker = Docker::connect(DockerConfig {
-        socket: docker_socket(&config)?,
+        socket: docker_socket(&config),
         installation,
         mount_roots: vec![config.environments_dir(), config.templates_dir(), config.tenants_socket_dir()],
-        subnets: SubnetPool::default(),
+        subnets: config.environment_subnets,
     })
     .await
     .map_err(|error| format!("{error}. Start Docker, or name its socket with --docker-host."))?;
@@ -57,14 +57,10 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn docker_socket(config: &Config) -> Result<PathBuf, Failure> {
-    match &config.docker_host {
-        None => Ok(PathBuf::from("/var/run/docker.sock")),
-        Some(host) => match host.strip_prefix("unix://") {
-            Some(path) => Ok(PathBuf::from(path)),
-            None => Err(format!("docker_host must be a Unix socket (unix:///path), not {host}").into()),
-        },
-    }
+/// The configuration knows Unix sockets only.
+fn docker_socket(config: &Config) -> PathBuf {
+    let socket = config.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://"));
+    PathBuf::from(socket.unwrap_or("/var/run/docker.sock"))
 }
 
 /// One worker per machine: after a restart it finds its own runs again.

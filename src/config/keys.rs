@@ -5,6 +5,7 @@ use super::{
     load::{Given, Problem},
     value::{ConnectionUrl, Scheme, Value},
 };
+use crate::docker::SubnetPool;
 use ipnet::IpNet;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -89,16 +90,25 @@ keys! {
     tenants_url: Option<ConnectionUrl> = None;
     /// The folder with PostgreSQL's server programs (`initdb`, `postgres`). Found when not set.
     postgres_bin: Option<PathBuf> = None;
-    /// The Docker daemon, `unix:///path` or `tcp://host:port`. Docker's own default when not set.
+    /// The Docker daemon of this machine, `unix:///path`. Docker's own default when not set.
     docker_host: Option<String> = None;
     /// The image that environments run.
     odoo_image: String = "odoo:19.0".to_owned();
     /// The image in which requirements.txt is installed: the same with a compiler.
     odoo_build_image: String = "odoo:19.0-build".to_owned();
-    /// The Python package index for requirements.txt. pip's own default when not set.
+    /// The range that environments' networks are cut from, 16 addresses each. One that nothing else here uses.
+    environment_subnets: SubnetPool = SubnetPool::default();
+    /// The Python package index for requirements.txt, an https address. pip's own default when not set.
     pip_index_url: Option<String> = None;
+    /// Hosts that the package index sends its readers to for files, separated by commas: `files.example.com`, with
+    /// `:port` when it is not 443. A build reaches these and the index, nothing else.
+    pip_index_hosts: Vec<String> = Vec::new();
+    /// The certificates (PEM) that the package index is trusted by. This machine's own when not set.
+    pip_ca_bundle: Option<PathBuf> = None;
     /// Whether projects may be made from repositories on this machine's disk (`file://`, paths).
     allow_file_remotes: bool = false;
+    /// Whether repositories may be fetched from loopback and private networks, such as a Git server of your own.
+    allow_private_remotes: bool = false;
     /// Networks of reverse proxies whose `X-Forwarded-*` headers are believed, separated by commas.
     trusted_proxies: Vec<IpNet> = Vec::new();
     /// How many runs this machine works on at the same time.

@@ -2,6 +2,7 @@
 //! written and what to do about it.
 
 use super::keys::{Config, KEYS};
+use crate::docker::egress::AllowList;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -121,12 +122,15 @@ impl Config {
             "write a host name, with :port when it is not the scheme's own",
         );
         let docker = self.docker_host.as_deref().unwrap_or("unix:///var/run/docker.sock");
-        let known =
-            ["unix:///", "tcp://", "http://", "https://"].iter().any(|scheme| docker.starts_with(scheme));
-        refuse("docker_host", !known, "write unix:///path or tcp://host:port");
-        let index = self.pip_index_url.as_deref().unwrap_or("https://");
-        let web = index.starts_with("https://") || index.starts_with("http://");
-        refuse("pip_index_url", !web, "write an http or https address");
+        // Containers mount directories of this machine and its clusters' socket.
+        refuse("docker_host", !docker.starts_with("unix:///"), "write unix:///path: the daemon of this machine");
+        let index = AllowList::of_index(self.pip_index_url.as_deref(), &[]);
+        refuse("pip_index_url", index.is_err(), "write an https address");
+        let hosts = AllowList::of_index(None, &self.pip_index_hosts);
+        refuse("pip_index_hosts", hosts.is_err(), "write hosts such as files.example.com, separated by commas");
+        if let Some(bundle) = &self.pip_ca_bundle {
+            refuse("pip_ca_bundle", !bundle.is_file(), "there is no such file");
+        }
         for (key, image) in [("odoo_image", &self.odoo_image), ("odoo_build_image", &self.odoo_build_image)] {
             refuse(key, !is_image(image), "write an image's name, such as odoo:19.0");
         }

@@ -1,6 +1,7 @@
 //! The types of settings, and how each is read from text. Flags, environment and file all give text, so that a
 //! value means the same wherever it was written.
 
+use crate::docker::SubnetPool;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -111,6 +112,17 @@ impl Value for Vec<IpNet> {
     }
 }
 
+impl Value for Vec<String> {
+    fn read(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(<String as Value>::read).collect()
+    }
+
+    fn show(&self) -> String {
+        self.join(",")
+    }
+}
+
 impl Value for PathBuf {
     fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() { Err("write a path".to_owned()) } else { Ok(Self::from(text)) }
@@ -155,5 +167,6 @@ parsed! {
     u64, "write a whole number";
     usize, "write a whole number";
     f64, "write a number, such as 1.5";
+    SubnetPool, "write an IPv4 network of /8 to /28, such as 10.213.0.0/16";
     SocketAddr, "write address and port, such as 127.0.0.1:3000";
 }

@@ -74,52 +74,27 @@ pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Envir
 }
 
 pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Environment>> {
-    let row = sqlx::query!(
-        r#"select id, project_id, branch_id, run_id, stage as "stage: Stage", state as "state: EnvironmentState",
+    let environment = sqlx::query_as!(
+        Environment,
+        r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
+               run_id as "run_id: RunId", stage as "stage: Stage", state as "state: EnvironmentState",
                commit_sha, database_name, container_id, hostname
            from ops.environments where run_id = $1 order by created_at desc limit 1"#,
         run.0
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| Environment {
-        id: row.id.into(),
-        project_id: row.project_id.into(),
-        branch_id: row.branch_id.map(Into::into),
-        run_id: row.run_id.map(Into::into),
-        stage: row.stage,
-        state: row.state,
-        commit_sha: row.commit_sha,
-        database_name: row.database_name,
-        container_id: row.container_id,
-        hostname: row.hostname,
-    }))
+    );
+    Ok(environment.fetch_optional(conn).await?)
 }
 
 /// All environments that something may still exist of.
 pub async fn live(conn: &mut PgConnection) -> Result<Vec<Environment>> {
-    let rows = sqlx::query!(
-        r#"select id, project_id, branch_id, run_id, stage as "stage: Stage", state as "state: EnvironmentState",
+    let environments = sqlx::query_as!(
+        Environment,
+        r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
+               run_id as "run_id: RunId", stage as "stage: Stage", state as "state: EnvironmentState",
                commit_sha, database_name, container_id, hostname
            from ops.environments where state in ('building', 'running', 'stopped', 'destroying') order by id"#
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Environment {
-            id: row.id.into(),
-            project_id: row.project_id.into(),
-            branch_id: row.branch_id.map(Into::into),
-            run_id: row.run_id.map(Into::into),
-            stage: row.stage,
-            state: row.state,
-            commit_sha: row.commit_sha,
-            database_name: row.database_name,
-            container_id: row.container_id,
-            hostname: row.hostname,
-        })
-        .collect())
+    );
+    Ok(environments.fetch_all(conn).await?)
 }
 
 /// The server runs and passed its gate: it is published under its hostname.

@@ -45,7 +45,7 @@ impl GitSettings {
             root: config.git_dir(),
             ops: std::env::current_exe()?,
             allow_file: config.allow_file_remotes,
-            allow_private_hosts: false,
+            allow_private_hosts: config.allow_private_remotes,
             ssh_key: key.is_file().then_some(key),
         })
     }

@@ -1,4 +1,4 @@
-use crate::error::Fault;
+use crate::{codec::Json, error::Fault};
 #[cfg(feature = "ssr")]
 use crate::request::{Visitor, answer, go_on_at};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
@@ -27,7 +27,7 @@ pub fn read_target(text: &str) -> Result<Target, Error> {
     }
 }
 
-#[server(name = LoadBoard, prefix = "/api/console", endpoint = "board", input = GetUrl)]
+#[server(name = LoadBoard, prefix = "/api/console", endpoint = "board", input = GetUrl, output = Json)]
 pub async fn board(project: Slug) -> Result<Board, Fault> {
     answer(
         async {
@@ -40,7 +40,7 @@ pub async fn board(project: Slug) -> Result<Board, Fault> {
 }
 
 /// Carries a drop out. `choice` is the branch that receives the merge where the drop leaves that open.
-#[server(prefix = "/api/console", endpoint = "branch/move")]
+#[server(prefix = "/api/console", endpoint = "branch/move", output = Json)]
 pub async fn move_branch(
     project: Slug,
     branch: BranchId,
@@ -61,7 +61,7 @@ pub async fn move_branch(
     )
 }
 
-#[server(prefix = "/api/console", endpoint = "branch/rebuild")]
+#[server(prefix = "/api/console", endpoint = "branch/rebuild", output = Json)]
 pub async fn rebuild(project: Slug, branch: BranchId) -> Result<RunId, Fault> {
     answer(
         async {
@@ -77,7 +77,7 @@ pub async fn rebuild(project: Slug, branch: BranchId) -> Result<RunId, Fault> {
 }
 
 /// What a merge would do, before it is done.
-#[server(prefix = "/api/console", endpoint = "branch/merge-preview", input = GetUrl)]
+#[server(prefix = "/api/console", endpoint = "branch/merge-preview", input = GetUrl, output = Json)]
 pub async fn preview_merge(from: BranchId, into: BranchId) -> Result<MergePreview, Fault> {
     answer(
         async {

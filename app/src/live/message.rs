@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that changes while one looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "topic", content = "id", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Topic {
     /// Answered at once and after every change with the whole board.
     Board(ProjectId),
@@ -28,7 +28,7 @@ pub enum Topic {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToServer {
     Subscribe {
         topic: Topic,
@@ -42,7 +42,7 @@ pub enum ToServer {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToBrowser {
     /// The first message. A build that differs from the page's means that a reload is due.
     Hello {
@@ -94,12 +94,12 @@ mod tests {
         let text = serde_json::to_string(&subscribe).unwrap();
         assert_eq!(
             text,
-            r#"{"type":"subscribe","topic":{"topic":"log","id":"0192f0c1-2345-7890-abcd-ef0123456789"},"after":7}"#
+            r#"{"subscribe":{"topic":{"log":"0192f0c1-2345-7890-abcd-ef0123456789"},"after":7}}"#
         );
         assert_eq!(serde_json::from_str::<ToServer>(&text).unwrap(), subscribe);
         let projects = ToServer::Unsubscribe { topic: Topic::Projects };
         let text = serde_json::to_string(&projects).unwrap();
-        assert_eq!(text, r#"{"type":"unsubscribe","topic":{"topic":"projects"}}"#);
+        assert_eq!(text, r#"{"unsubscribe":{"topic":"projects"}}"#);
         assert_eq!(serde_json::from_str::<ToServer>(&text).unwrap(), projects);
     }
 }

@@ -1,4 +1,4 @@
-use crate::error::Fault;
+use crate::{codec::Json, error::Fault};
 #[cfg(feature = "ssr")]
 use crate::request::{Visitor, answer};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
@@ -11,7 +11,7 @@ const FIRST: i64 = 1_000;
 const FIRST_BYTES: i64 = 256 * 1024;
 
 /// The first lines of a build's log.
-#[server(prefix = "/api/console", endpoint = "log", input = GetUrl)]
+#[server(prefix = "/api/console", endpoint = "log", input = GetUrl, output = Json)]
 pub async fn first_lines(id: RunId) -> Result<Vec<LogLine>, Fault> {
     answer(
         async {

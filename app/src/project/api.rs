@@ -1,4 +1,4 @@
-use crate::error::Fault;
+use crate::{codec::Json, error::Fault};
 #[cfg(feature = "ssr")]
 use crate::request::{Visitor, answer, go_on_at};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
@@ -6,7 +6,7 @@ use leptos::{prelude::*, server_fn::codec::GetUrl};
 use odooops::project::service;
 use odooops::project::{ProjectSummary, Slug};
 
-#[server(prefix = "/api/console", endpoint = "projects", input = GetUrl)]
+#[server(prefix = "/api/console", endpoint = "projects", input = GetUrl, output = Json)]
 pub async fn projects() -> Result<Vec<ProjectSummary>, Fault> {
     answer(
         async {
@@ -19,7 +19,7 @@ pub async fn projects() -> Result<Vec<ProjectSummary>, Fault> {
 }
 
 /// `slug` comes as it was typed, so that what is wrong with it can be said beside its field.
-#[server(prefix = "/api/console", endpoint = "project/create")]
+#[server(prefix = "/api/console", endpoint = "project/create", output = Json)]
 pub async fn create_project(name: String, slug: String, remote_url: Option<String>) -> Result<Slug, Fault> {
     answer(
         async {

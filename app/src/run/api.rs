@@ -1,4 +1,4 @@
-use crate::error::Fault;
+use crate::{codec::Json, error::Fault};
 #[cfg(feature = "ssr")]
 use crate::request::{Visitor, answer};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
@@ -9,7 +9,7 @@ use odooops::{
 };
 
 /// One build with its steps.
-#[server(prefix = "/api/console", endpoint = "run", input = GetUrl)]
+#[server(prefix = "/api/console", endpoint = "run", input = GetUrl, output = Json)]
 pub async fn run(id: RunId) -> Result<RunView, Fault> {
     answer(
         async {
@@ -22,7 +22,7 @@ pub async fn run(id: RunId) -> Result<RunView, Fault> {
 }
 
 /// The latest builds of a project, newest first.
-#[server(prefix = "/api/console", endpoint = "runs", input = GetUrl)]
+#[server(prefix = "/api/console", endpoint = "runs", input = GetUrl, output = Json)]
 pub async fn runs(project: Slug) -> Result<Vec<RunSummary>, Fault> {
     answer(
         async {
@@ -35,7 +35,7 @@ pub async fn runs(project: Slug) -> Result<Vec<RunSummary>, Fault> {
 }
 
 /// Ends a build: at once while it waits, within two seconds once a worker has it.
-#[server(prefix = "/api/console", endpoint = "run/cancel")]
+#[server(prefix = "/api/console", endpoint = "run/cancel", output = Json)]
 pub async fn cancel_run(id: RunId) -> Result<(), Fault> {
     answer(
         async {

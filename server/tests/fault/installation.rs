@@ -6,6 +6,7 @@ use nix::{
     unistd::Pid,
 };
 use odooops::{
+    docker::{Docker, DockerConfig, DockerError, SubnetPool},
     id::{EnvironmentId, ProjectId},
     postgres::{Cluster, Kind},
 };
@@ -14,7 +15,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -32,7 +33,7 @@ pub struct Installation {
     up: Child,
     pub address: SocketAddr,
     pub base_domain: String,
-    data: PathBuf,
+    pub data: PathBuf,
     cluster: Cluster,
     project: ProjectId,
     /// Last: it is removed after everything in it has ended.
@@ -47,26 +48,7 @@ impl Installation {
         let data = folder.path().join("data");
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let base_domain = format!("localhost:{}", address.port());
-        let mut up = Command::new(env!("CARGO_BIN_EXE_ops"))
-            .args(["up", "--data-dir"])
-            .arg(&data)
-            .args(["--listen", &address.to_string(), "--base-domain", &base_domain])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(up.stdout.take().unwrap()).lines();
-        let ready = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if line.contains("Sign in once") {
-                    return true;
-                }
-            }
-            false
-        };
-        assert!(timeout(PATIENCE, ready).await.unwrap(), "`ops up` ended before it was ready");
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let up = start_up(&data, address, &base_domain).await;
         let cluster =
             Cluster::new(Kind::Control, data.join("control"), &data.join("secrets"), None).await.unwrap();
         let mut installation =
@@ -75,7 +57,34 @@ impl Installation {
         installation
     }
 
-    async fn superuser(&self) -> Result<PgConnection, sqlx::Error> {
+    /// Kills `ops up` and everything under it at once: roles, clusters, sessions. What Docker runs is not under it.
+    pub async fn kill_tree(&mut self) {
+        let up = self.up_pid();
+        // Stopped first, so that nothing is started again while the tree is read.
+        kill(up, Signal::SIGSTOP).unwrap();
+        let tree = descendants(up);
+        for pid in tree.iter().rev().chain([&up]) {
+            // A session may have ended with its cluster.
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        self.up.wait().await.unwrap();
+        let ended = async {
+            while tree.iter().any(|pid| is_alive(*pid)) {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(PATIENCE, ended).await.expect("the tree ends");
+    }
+
+    pub async fn start_again(&mut self) {
+        self.up = start_up(&self.data, self.address, &self.base_domain).await;
+    }
+
+    fn up_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.up.id().unwrap()).unwrap())
+    }
+
+    pub async fn superuser(&self) -> Result<PgConnection, sqlx::Error> {
         self.cluster.superuser_options().database("ops").connect().await
     }
 
@@ -202,22 +211,101 @@ impl Installation {
     }
 
     pub async fn stop(mut self) {
-        let up = Pid::from_raw(i32::try_from(self.up.id().unwrap()).unwrap());
-        kill(up, Signal::SIGTERM).unwrap();
+        kill(self.up_pid(), Signal::SIGTERM).unwrap();
         let status = timeout(PATIENCE, self.up.wait()).await.expect("`ops up` stops").unwrap();
         assert!(status.success(), "{status}");
         assert!(self.postmaster().is_none() && self.folder.path().exists());
     }
+
+    /// The daemon that builds go to, as this installation sees it; None while it has no id yet.
+    pub async fn docker(&self) -> Option<Docker> {
+        docker(&self.data).await
+    }
+}
+
+async fn docker(data: &Path) -> Option<Docker> {
+    let installation = fs::read_to_string(data.join("installation")).ok()?.trim().parse().ok()?;
+    let config = DockerConfig {
+        socket: "/var/run/docker.sock".into(),
+        installation,
+        mount_roots: Vec::new(),
+        subnets: SubnetPool::default(),
+    };
+    Some(Docker::connect(config).await.expect("tests need a Docker daemon"))
+}
+
+async fn remove_all(docker: &Docker) -> Result<(), DockerError> {
+    for container in docker.containers().await? {
+        docker.remove_container(&container.id).await?;
+    }
+    for network in docker.networks().await? {
+        docker.remove_network(&network.name).await?;
+    }
+    Ok(())
+}
+
+/// Starts `ops up` and waits until it says how to sign in.
+async fn start_up(data: &Path, address: SocketAddr, base_domain: &str) -> Child {
+    let mut up = Command::new(env!("CARGO_BIN_EXE_ops"))
+        .args(["up", "--data-dir"])
+        .arg(data)
+        .args(["--listen", &address.to_string(), "--base-domain", base_domain])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(up.stdout.take().unwrap()).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains("Sign in once") {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(timeout(PATIENCE, ready).await.unwrap(), "`ops up` ended before it was ready");
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    up
+}
+
+/// Children before their children.
+fn descendants(of: Pid) -> Vec<Pid> {
+    let mut found = vec![of];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        next += 1;
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+            found.extend(children.map(Pid::from_raw));
+        }
+    }
+    found.split_off(1)
+}
+
+/// A process that ended and was not waited for yet has ended.
+fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 impl Drop for Installation {
-    /// A test that failed leaves no process: the supervisor takes all others along.
+    /// A test leaves no process, also when it failed: the supervisor takes all others along.
     fn drop(&mut self) {
-        let Some(up) = self.up.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw) else { return };
-        let _ = kill(up, Signal::SIGTERM);
+        if let Some(up) = self.up.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = kill(Pid::from_raw(up), Signal::SIGTERM);
+        }
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while matches!(self.up.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }
+        // Nor a container. On a runtime of its own: this one is ending, and cannot be waited for inside itself.
+        let data = self.data.clone();
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            runtime.block_on(async { remove_all(&docker(&data).await?).await.ok() })
+        });
+        let _ = removed.join();
     }
 }

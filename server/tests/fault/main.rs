@@ -5,6 +5,7 @@
 
 mod installation;
 mod traffic;
+mod tree;
 
 use installation::Installation;
 use nix::sys::signal::Signal;

@@ -48,8 +48,8 @@ pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image
         build_image: config.odoo_build_image.clone(),
         requirements,
         index_url: config.pip_index_url.clone(),
-        index_hosts: Vec::new(),
-        ca_bundle: None,
+        index_hosts: config.pip_index_hosts.clone(),
+        ca_bundle: config.pip_ca_bundle.clone(),
         limits: Limits::default(),
         timeout: PATIENCE,
     };

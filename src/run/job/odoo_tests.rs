@@ -5,7 +5,7 @@ use super::{Workshop, work};
 use crate::{
     branch::{BranchName, CommitSha, Stage},
     config::{Config, Flags},
-    docker::{Docker, DockerConfig, SubnetPool},
+    docker::{Docker, DockerConfig},
     git::{Git, GitSettings, Repositories, Repository, SeedCommit},
     id::{BranchId, EnvironmentId, InstallationId, ProjectId, RunId},
     odoo::demo,
@@ -54,7 +54,7 @@ impl Yard {
             socket: "/var/run/docker.sock".into(),
             installation: InstallationId::new(),
             mount_roots: vec![config.environments_dir(), config.templates_dir(), config.tenants_socket_dir()],
-            subnets: SubnetPool::default(),
+            subnets: config.environment_subnets,
         })
         .await
         .expect("tests need a Docker daemon");

@@ -2,9 +2,8 @@
 
 use super::{JobError, Workshop, sources::remove_tree};
 use crate::{
-    docker::names,
+    docker::{Labels, names},
     environment::{self, EnvironmentState, query::Environment},
-    id::EnvironmentId,
     queue::Claim,
 };
 
@@ -26,19 +25,15 @@ async fn try_everything_of(shop: &Workshop, claim: &Claim, for_good: bool) -> Re
     remains_of(shop, &environment).await
 }
 
-/// Containers, network, database and files of an environment.
+/// Containers, network, database and files of an environment, and a template's container that its run has left.
 pub async fn remains_of(shop: &Workshop, environment: &Environment) -> Result<(), JobError> {
-    objects_of(shop, environment.id).await?;
-    shop.tenants.drop_database(environment.id).await?;
-    remove_tree(&shop.config.environment_dir(environment.id)).await
-}
-
-pub async fn objects_of(shop: &Workshop, id: EnvironmentId) -> Result<(), JobError> {
     for container in shop.docker.containers().await? {
-        if container.labels.environment == Some(id) {
+        let Labels { environment: of, run } = container.labels;
+        if of == Some(environment.id) || (of.is_none() && run.is_some() && run == environment.run_id) {
             shop.docker.remove_container(&container.id).await?;
         }
     }
-    shop.docker.remove_network(&names::environment_network(id)).await?;
-    Ok(())
+    shop.docker.remove_network(&names::environment_network(environment.id)).await?;
+    shop.tenants.drop_database(environment.id).await?;
+    remove_tree(&shop.config.environment_dir(environment.id)).await
 }

@@ -1,0 +1,132 @@
+//! Everything killed at once, while Odoo is being built.
+
+use crate::installation::Installation;
+use odooops::{
+    config::{Config, Flags},
+    docker::{ContainerStatus, Docker},
+    id::EnvironmentId,
+    postgres::{Cluster, Kind, database_name},
+};
+use sqlx::ConnectOptions;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
+
+/// Three builds, their templates, and what two kills cost, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(400);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What there is of the environments, wherever things are.
+#[derive(Debug, PartialEq, Eq)]
+struct Belongings {
+    containers: BTreeSet<Option<EnvironmentId>>,
+    networks: BTreeSet<Option<EnvironmentId>>,
+    databases: BTreeSet<String>,
+    roles: BTreeSet<String>,
+    folders: BTreeSet<String>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odoo_everything_killed_during_builds_loses_no_run_and_leaves_nothing_behind() {
+    let mut installation = Installation::start().await;
+    let docker = installation.docker().await.unwrap();
+    // The demo project's builds: first in the middle of making a template, then in the middle of an installation.
+    for purpose in ["-template-", "-install-"] {
+        until_runs(&docker, purpose).await;
+        installation.kill_tree().await;
+        installation.start_again().await;
+    }
+
+    let running = until_all_ended(&installation).await;
+    assert_eq!(running.len(), 3, "each branch of the demo has its environment");
+    let ids: BTreeSet<EnvironmentId> = running.keys().copied().collect();
+    let names: BTreeSet<String> = ids.iter().map(|id| database_name(*id)).collect();
+    let wanted = Belongings {
+        containers: ids.iter().copied().map(Some).collect(),
+        networks: ids.iter().copied().map(Some).collect(),
+        databases: names.clone(),
+        roles: names,
+        folders: ids.iter().map(ToString::to_string).collect(),
+    };
+    let settled = async {
+        while belongings(&installation, &docker).await != wanted {
+            sleep(LOOK).await;
+        }
+    };
+    if timeout(PATIENCE, settled).await.is_err() {
+        assert_eq!(belongings(&installation, &docker).await, wanted, "something was left behind");
+    }
+    assert_eq!(docker.containers().await.unwrap().len(), 3, "one container each");
+    for hostname in running.values() {
+        installation.until(&format!("{hostname}.{}", installation.base_domain), "/web/login", 200).await;
+    }
+    installation.stop().await;
+}
+
+async fn until_runs(docker: &Docker, purpose: &str) {
+    let looking = async {
+        loop {
+            let containers = docker.containers().await.unwrap();
+            if containers.iter().any(|c| c.status == ContainerStatus::Running && c.name.contains(purpose)) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    };
+    timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("no container {purpose} runs"));
+}
+
+/// Waits until no run is under way; the environments that run, with their hostnames. No run may have failed: two
+/// kills are fewer than the attempts that a run has, and the demo project is green.
+async fn until_all_ended(installation: &Installation) -> BTreeMap<EnvironmentId, String> {
+    let mut conn = installation.superuser().await.unwrap();
+    let ending = async {
+        loop {
+            let open = sqlx::query_scalar!(
+                r#"select count(*) as "count!" from ops.runs where status in ('queued', 'claimed', 'running')"#
+            );
+            if open.fetch_one(&mut conn).await.unwrap() == 0 {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    };
+    timeout(PATIENCE, ending).await.expect("the runs end");
+    let runs = sqlx::query!("select status, attempt, error_message from ops.runs").fetch_all(&mut conn).await;
+    let runs = runs.unwrap();
+    assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:?}");
+    assert!(runs.iter().any(|run| run.attempt > 1), "nothing was interrupted: {runs:?}");
+    assert_eq!(runs.len(), 3, "one run per branch: {runs:?}");
+    let environments = sqlx::query!(
+        "select e.id, e.hostname from ops.environments e join ops.branches b on b.id = e.branch_id
+         where e.state not in ('failed', 'destroyed')"
+    );
+    let environments = environments.fetch_all(&mut conn).await.unwrap();
+    environments.into_iter().map(|row| (row.id.into(), row.hostname)).collect()
+}
+
+async fn belongings(installation: &Installation, docker: &Docker) -> Belongings {
+    let keys = BTreeMap::from([("data_dir", installation.data.display().to_string())]);
+    let config = Config::load(&Flags { file: None, keys }, |_| None).unwrap();
+    let tenants = Cluster::tenants(&config).await.unwrap();
+    assert_eq!(tenants.kind(), Kind::Tenants);
+    let mut conn = tenants.superuser_options().database("postgres").connect().await.unwrap();
+    let databases = sqlx::query_scalar!(
+        r#"select datname::text as "name!" from pg_catalog.pg_database where datname like 'env%'"#
+    );
+    let databases = databases.fetch_all(&mut conn).await.unwrap();
+    let roles = sqlx::query_scalar!(
+        r#"select rolname::text as "name!" from pg_catalog.pg_roles where rolname like 'env%'"#
+    );
+    let roles = roles.fetch_all(&mut conn).await.unwrap();
+    let folders = std::fs::read_dir(config.environments_dir()).unwrap().flatten();
+    Belongings {
+        containers: docker.containers().await.unwrap().iter().map(|c| c.labels.environment).collect(),
+        networks: docker.networks().await.unwrap().iter().map(|n| n.labels.environment).collect(),
+        databases: databases.into_iter().collect(),
+        roles: roles.into_iter().collect(),
+        folders: folders.map(|entry| entry.file_name().display().to_string()).collect(),
+    }
+}
