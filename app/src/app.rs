@@ -28,8 +28,8 @@ pub fn App() -> impl IntoView {
             <Routes fallback=NotFoundPage>
                 <ParentRoute path=path!("") view=Frame ssr=SsrMode::Async>
                     <Route path=path!("/") view=ProjectsPage ssr=SsrMode::Async/>
-                    <Route path=path!("/projects/:slug") view=BoardPage ssr=SsrMode::Async/>
-                    <Route path=path!("/projects/:slug/builds") view=BuildsPage ssr=SsrMode::Async/>
+                    <Route path=path!("/projects/:slug") view={Lazy::<BoardPage>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/projects/:slug/builds") view={Lazy::<BuildsPage>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/projects/:slug/builds/:run_id") view={Lazy::<BuildPage>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
             </Routes>

@@ -37,7 +37,7 @@ impl BoardWatcher {
                 if told.get("denied").is_some() {
                     return;
                 }
-                if let Some(board) = told.get_mut("board").and_then(|told| told.get_mut("board")) {
+                if let Some(board) = told.get_mut("news").and_then(|news| news.get_mut("content")) {
                     sender.send_replace(Some((arrived, board.take())));
                 }
             }

@@ -123,11 +123,19 @@ impl Config {
         );
         let docker = self.docker_host.as_deref().unwrap_or("unix:///var/run/docker.sock");
         // Containers mount directories of this machine and its clusters' socket.
-        refuse("docker_host", !docker.starts_with("unix:///"), "write unix:///path: the daemon of this machine");
+        refuse(
+            "docker_host",
+            !docker.starts_with("unix:///"),
+            "write unix:///path: the daemon of this machine",
+        );
         let index = AllowList::of_index(self.pip_index_url.as_deref(), &[]);
         refuse("pip_index_url", index.is_err(), "write an https address");
         let hosts = AllowList::of_index(None, &self.pip_index_hosts);
-        refuse("pip_index_hosts", hosts.is_err(), "write hosts such as files.example.com, separated by commas");
+        refuse(
+            "pip_index_hosts",
+            hosts.is_err(),
+            "write hosts such as files.example.com, separated by commas",
+        );
         if let Some(bundle) = &self.pip_ca_bundle {
             refuse("pip_ca_bundle", !bundle.is_file(), "there is no such file");
         }

@@ -9,7 +9,7 @@ use super::{
     state::BoardState,
 };
 use crate::{
-    live::{Live, ToBrowser, Topic},
+    live::{Live, Topic},
     say,
     ui::{CopyButton, Empty, Failure},
 };
@@ -25,11 +25,8 @@ pub fn BoardView(board: Board) -> impl IntoView {
     provide_context(state);
     state.ask.set(Ask::of_query(&use_query_map().read_untracked()));
     Effect::new(move |_| {
-        Live::get().subscribe(Topic::Board(state.project_id()), None, move |message| {
-            if let ToBrowser::Board { board, .. } = message {
-                state.receive(board.as_ref().clone());
-            }
-        });
+        Live::get()
+            .subscribe(Topic::Board(state.project_id()), None, move |board: Board| state.receive(board));
     });
     let surface: NodeRef<html::Div> = NodeRef::new();
     follow_pointer(state, surface);

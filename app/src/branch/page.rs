@@ -1,3 +1,5 @@
+//! The branches board's page: a chunk of its own, so that the list of projects comes without it.
+
 use super::{api, board::BoardView};
 use crate::{
     error::Fault,
@@ -6,35 +8,49 @@ use crate::{
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_params_map;
-use odooops::{Error, project::Slug};
+use leptos_router::{LazyRoute, hooks::use_params_map, lazy_route};
+use odooops::{Error, branch::Board, project::Slug};
 
-#[component]
-pub fn BoardPage() -> impl IntoView {
-    let params = use_params_map();
-    let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
-    let board = Resource::new(
-        move || slug.get(),
-        |slug| async move {
-            // What cannot be a slug names no project.
-            let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
-            api::board(slug).await
-        },
-    );
-    view! {
-        <Title text=move || format!("{} · {}", say!(board.title), slug.get())/>
-        <div class="page">
-            <Transition fallback=|| view! { <Skeleton lines=8/> }>
-                {move || Suspend::new(async move {
-                    match board.await {
-                        Ok(board) => view! { <BoardView board/> }.into_any(),
-                        Err(fault) => not_shown(fault).into_any(),
-                    }
-                })}
-            </Transition>
-        </div>
+/// What the page needs, asked for while its chunk is still on the way.
+#[derive(Clone)]
+pub struct BoardPage {
+    slug: Memo<String>,
+    board: Resource<Result<Board, Fault>>,
+}
+
+#[lazy_route]
+impl LazyRoute for BoardPage {
+    fn data() -> Self {
+        let params = use_params_map();
+        let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
+        let board = Resource::new(
+            move || slug.get(),
+            |slug| async move {
+                // What cannot be a slug names no project.
+                let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
+                api::board(slug).await
+            },
+        );
+        Self { slug, board }
     }
-    .into_any()
+
+    fn view(this: Self) -> AnyView {
+        let BoardPage { slug, board } = this;
+        view! {
+            <Title text=move || format!("{} · {}", say!(board.title), slug.get())/>
+            <div class="page">
+                <Transition fallback=|| view! { <Skeleton lines=8/> }>
+                    {move || Suspend::new(async move {
+                        match board.await {
+                            Ok(board) => view! { <BoardView board/> }.into_any(),
+                            Err(fault) => not_shown(fault).into_any(),
+                        }
+                    })}
+                </Transition>
+            </div>
+        }
+        .into_any()
+    }
 }
 
 fn not_shown(fault: Fault) -> impl IntoView {

@@ -49,6 +49,7 @@ pub fn TopBar(drawer: RwSignal<bool>) -> impl IntoView {
             <LiveLight/>
         </header>
         <Outdated/>
+        <LiveEnd/>
     }
     .into_any()
 }
@@ -57,7 +58,7 @@ pub fn TopBar(drawer: RwSignal<bool>) -> impl IntoView {
 fn LiveLight() -> impl IntoView {
     let live = Live::get();
     let look = move || match live.link() {
-        Link::Idle => None,
+        Link::Idle | Link::SignedOut | Link::Ended => None,
         Link::Connecting => {
             Some(("connecting", say!(frame.live.connecting), say!(frame.live_title.connecting)))
         }
@@ -70,6 +71,22 @@ fn LiveLight() -> impl IntoView {
                 <span class=format!("live-light {state}") title=title>{name}</span>
             })}
         </div>
+    }
+}
+
+/// The live connection ended for good: what this page shows grows old.
+#[component]
+fn LiveEnd() -> impl IntoView {
+    let live = Live::get();
+    move || {
+        let (why, what) = match live.link() {
+            Link::SignedOut => (say!(frame.signed_out), say!(frame.failure.sign_in)),
+            Link::Ended => (say!(frame.live_ended), say!(frame.reload)),
+            _ => return None,
+        };
+        Some(
+            view! { <p class="notice" role="alert" data-testid="live-end">{why}" "<a href="" rel="external">{what}</a></p> },
+        )
     }
 }
 

@@ -1,17 +1,18 @@
 //! The browser's end of `/live`.
 //!
-//! The socket is opened by the first subscription and kept while there is one. When it breaks, it is opened again
-//! after a pause that grows, at once when the network or the tab comes back; every subscription is then made
-//! again from the last sequence seen. On the server all of this does nothing: pages come complete.
+//! The socket is opened by the first subscription and kept. When it breaks, it is opened again after a pause that
+//! grows, at once when the network or the tab comes back; every subscription is then made again from the last
+//! sequence seen. On the server all of this does nothing: pages come complete.
 //!
 //! The socket belongs to the page's one thread, so it is kept there and not among the reactive values: the server
 //! drops those on whatever thread ends a request.
 
 use super::{ToBrowser, ToServer, Topic};
 use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
+use serde::de::DeserializeOwned;
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 use wasm_bindgen::{JsCast, closure::Closure};
-use web_sys::{MessageEvent, WebSocket};
+use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
 /// How the connection is doing, as the top bar shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +22,18 @@ pub enum Link {
     Connecting,
     Online,
     Offline,
+    /// The session ended: signing in helps, asking again does not.
+    SignedOut,
+    /// What the page shows is not to be seen any more, or not in this way.
+    Ended,
 }
 
-type Handler = Rc<dyn Fn(&ToBrowser)>;
+/// Codes with which the server closes a socket for good.
+const SIGNED_OUT: u16 = 4401;
+const REFUSED: u16 = 1008;
+
+/// Takes the text of the content.
+type Handler = Rc<dyn Fn(&str)>;
 
 struct Subscription {
     /// Last log sequence seen.
@@ -91,15 +101,33 @@ impl Live {
         self.server_build.get()
     }
 
-    /// Calls `handler` with every message of the topic until the current owner is gone. `after` is the last log
+    /// Calls `handler` with all news of the topic until the current owner is gone. `after` is the last log
     /// sequence that the page has already. Call it in an effect: the server has no socket.
-    pub fn subscribe(self, topic: Topic, after: Option<i64>, handler: impl Fn(&ToBrowser) + 'static) {
+    pub fn subscribe<T: DeserializeOwned>(
+        self,
+        topic: Topic,
+        after: Option<i64>,
+        handler: impl Fn(T) + 'static,
+    ) {
+        self.add(
+            topic,
+            after,
+            Rc::new(move |content| {
+                // A newer server may say what this page does not know; the build tells that it is old.
+                if let Ok(content) = serde_json::from_str(content) {
+                    handler(content);
+                }
+            }),
+        );
+    }
+
+    fn add(self, topic: Topic, after: Option<i64>, handler: Handler) {
         let id = page(|inner| {
             let id = inner.next_handler;
             inner.next_handler += 1;
             let subscription =
                 inner.topics.entry(topic).or_insert_with(|| Subscription { after, handlers: Vec::new() });
-            subscription.handlers.push((id, Rc::new(handler)));
+            subscription.handlers.push((id, handler));
             id
         });
         if self.is_open() {
@@ -159,7 +187,8 @@ impl Live {
             }
         });
         socket.set_onmessage(Some(on_message.into_js_value().unchecked_ref()));
-        let on_close = Closure::<dyn FnMut()>::new(move || self.closed());
+        let on_close =
+            Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| self.closed(event.code()));
         socket.set_onclose(Some(on_close.into_js_value().unchecked_ref()));
         page(|inner| inner.socket = Some(socket));
     }
@@ -174,40 +203,50 @@ impl Live {
     }
 
     fn receive(self, text: &str) {
-        let message = match serde_json::from_str::<ToBrowser>(text) {
-            Ok(message) => message,
-            // A newer server may say what this page does not know; the build tells that it is old.
-            Err(_) => return,
-        };
-        if let ToBrowser::Hello { build } = &message {
-            self.server_build.set(Some(build.clone()));
-            self.link.set(Link::Online);
-            page(|inner| inner.failures = 0);
+        match serde_json::from_str::<ToBrowser>(text) {
+            Ok(ToBrowser::Hello { build }) => self.greeted(build),
+            Ok(ToBrowser::News { topic, last_seq, content }) => self.told(topic, last_seq, content.get()),
+            Ok(ToBrowser::Denied { topic, .. }) => {
+                page(|inner| inner.topics.remove(&topic));
+                self.link.set(Link::Ended);
+            }
+            // A newer server, as above.
+            Err(_) => {}
         }
-        let Some(topic) = message.topic() else { return };
+    }
+
+    fn greeted(self, build: String) {
+        self.server_build.set(Some(build));
+        self.link.set(Link::Online);
+        let again = page(|inner| std::mem::take(&mut inner.failures) > 0);
+        // Nothing is sent of the list at first, so what changed meanwhile would never be told.
+        if again {
+            self.told(Topic::Projects, None, "null");
+        }
+    }
+
+    fn told(self, topic: Topic, last_seq: Option<i64>, content: &str) {
         let handlers = page(|inner| {
             let subscription = inner.topics.get_mut(&topic)?;
-            if let ToBrowser::Log { lines, .. } = &message
-                && let Some(last) = lines.last()
-            {
-                subscription.after = Some(last.seq);
-            }
+            subscription.after = last_seq.or(subscription.after);
             Some(subscription.handlers.iter().map(|(_, handler)| Rc::clone(handler)).collect::<Vec<_>>())
         });
         // Not while the page is held: a handler may subscribe or unsubscribe.
         for handler in handlers.into_iter().flatten() {
-            handler(&message);
+            handler(content);
         }
     }
 
-    fn closed(self) {
+    fn closed(self, code: u16) {
         let again = page(|inner| {
             inner.socket = None;
             inner.failures += 1;
             (!inner.topics.is_empty()).then_some(inner.failures)
         });
-        match again {
-            Some(failures) => {
+        match (code, again) {
+            (SIGNED_OUT, _) => self.link.set(Link::SignedOut),
+            (REFUSED, _) => self.link.set(Link::Ended),
+            (_, Some(failures)) => {
                 self.link.set(Link::Offline);
                 let doubled = Self::FIRST_PAUSE * f64::from(1 << failures.min(6).saturating_sub(1));
                 // Not all pages at the same moment after a restart of the server.
@@ -216,13 +255,14 @@ impl Live {
                     set_timeout_with_handle(move || self.open(), Duration::from_millis(pause as u64)).ok();
                 page(|inner| inner.retry = retry);
             }
-            None => self.link.set(Link::Idle),
+            (_, None) if self.link.get_untracked() == Link::Ended => {}
+            (_, None) => self.link.set(Link::Idle),
         }
     }
 
     fn reconnect_now(self) {
         let waiting = page(|inner| {
-            let waiting = inner.socket.is_none() && !inner.topics.is_empty();
+            let waiting = inner.socket.is_none() && inner.retry.is_some() && !inner.topics.is_empty();
             if waiting && let Some(retry) = inner.retry.take() {
                 retry.clear();
             }

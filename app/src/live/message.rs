@@ -6,24 +6,24 @@
 
 use odooops::{
     Error,
-    branch::Board,
     id::{ProjectId, RunId},
     log::LogLine,
-    run::RunView,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// Something that changes while one looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// Answered at once and after every change with the whole board.
+    /// Answered at once and after every change with the whole `Board`.
     Board(ProjectId),
-    /// Answered at once and after every change with the whole run.
+    /// Answered at once and after every change with the whole `RunView`.
     Run(RunId),
-    /// Answered with the lines after `after` (all of them without it), then with each new batch.
+    /// Answered with the `LogLine`s after `after` (all of them without it), then with each new batch: in order of
+    /// `seq`, without gaps within the run.
     Log(RunId),
-    /// The list of projects: a hint to load it again, nothing at first.
+    /// The list of projects: a hint (`null`) to load it again, nothing at first.
     Projects,
 }
 
@@ -41,51 +41,38 @@ pub enum ToServer {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToBrowser {
     /// The first message. A build that differs from the page's means that a reload is due.
-    Hello {
-        build: String,
-    },
-    Board {
-        project_id: ProjectId,
-        board: Box<Board>,
-    },
-    Run {
-        run: Box<RunView>,
-    },
-    /// In order of `seq`, without gaps within the run.
-    Log {
-        run_id: RunId,
-        lines: Vec<LogLine>,
-    },
-    Projects,
-    /// The subscription is over: not seen, not allowed, or no longer allowed.
-    Denied {
+    Hello { build: String },
+    News {
         topic: Topic,
-        error: Error,
+        /// The sequence of the last line within; only for `Log`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_seq: Option<i64>,
+        /// What the topic says it is answered with. Read by who subscribed: the socket's code, which every page has,
+        /// needs not know boards and builds.
+        content: Box<RawValue>,
     },
+    /// The subscription is over: not seen, not allowed, or no longer allowed.
+    Denied { topic: Topic, error: Error },
 }
 
 impl ToBrowser {
-    /// The subscription that this answers.
-    pub fn topic(&self) -> Option<Topic> {
-        match self {
-            Self::Hello { .. } => None,
-            Self::Board { project_id, .. } => Some(Topic::Board(*project_id)),
-            Self::Run { run } => Some(Topic::Run(run.id)),
-            Self::Log { run_id, .. } => Some(Topic::Log(*run_id)),
-            Self::Projects => Some(Topic::Projects),
-            Self::Denied { topic, .. } => Some(*topic),
-        }
+    pub fn news(topic: Topic, content: &impl Serialize) -> serde_json::Result<Self> {
+        Ok(Self::News { topic, last_seq: None, content: to_raw_value(content)? })
+    }
+
+    pub fn lines(run: RunId, lines: &[LogLine]) -> serde_json::Result<Self> {
+        let last_seq = lines.last().map(|line| line.seq);
+        Ok(Self::News { topic: Topic::Log(run), last_seq, content: to_raw_value(lines)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use odooops::id::RunId;
 
     #[test]
     fn the_wire_form_is_stable() {

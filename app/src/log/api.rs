@@ -1,6 +1,6 @@
-use crate::{codec::Json, error::Fault};
 #[cfg(feature = "ssr")]
 use crate::request::{Visitor, answer};
+use crate::{codec::Json, error::Fault};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
 use odooops::{id::RunId, log::LogLine};
 

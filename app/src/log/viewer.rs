@@ -3,7 +3,7 @@
 
 use super::{LINE_HEIGHT, LogBuffer, Window};
 use crate::{
-    live::{Live, ToBrowser, Topic},
+    live::{Live, Topic},
     say,
     ui::{Glyph, Icon},
 };
@@ -49,10 +49,8 @@ pub fn LogViewer(
     // Effects do not run on the server: the page comes alive here.
     Effect::new(move |_| {
         let after = viewer.buffer.with_untracked(LogBuffer::last_seq);
-        Live::get().subscribe(Topic::Log(run), Some(after), move |message| {
-            if let ToBrowser::Log { lines, .. } = message {
-                viewer.buffer.update(|buffer| buffer.extend(lines.clone()));
-            }
+        Live::get().subscribe(Topic::Log(run), Some(after), move |lines: Vec<LogLine>| {
+            viewer.buffer.update(|buffer| buffer.extend(lines));
         });
     });
     viewer.measure();

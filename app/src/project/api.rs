@@ -1,6 +1,6 @@
-use crate::{codec::Json, error::Fault};
 #[cfg(feature = "ssr")]
 use crate::request::{Visitor, answer, go_on_at};
+use crate::{codec::Json, error::Fault};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
 #[cfg(feature = "ssr")]
 use odooops::project::service;

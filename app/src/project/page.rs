@@ -12,7 +12,7 @@ use odooops::project::ProjectSummary;
 #[component]
 pub fn ProjectsPage() -> impl IntoView {
     let projects = Resource::new(|| (), |()| api::projects());
-    Effect::new(move |_| Live::get().subscribe(Topic::Projects, None, move |_| projects.refetch()));
+    Effect::new(move |_| Live::get().subscribe(Topic::Projects, None, move |()| projects.refetch()));
     let creating = RwSignal::new(use_query_map().read_untracked().get("new").is_some());
     let close = Callback::new(move |()| creating.set(false));
     view! {

@@ -10,7 +10,7 @@ use crate::{
 };
 use leptos::prelude::*;
 use leptos_meta::Title;
-use leptos_router::hooks::use_params_map;
+use leptos_router::{LazyRoute, hooks::use_params_map, lazy_route};
 use odooops::{
     Error,
     branch::{Board, Stage},
@@ -18,60 +18,82 @@ use odooops::{
     project::Slug,
     run::RunSummary,
 };
+use serde::de::IgnoredAny;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, KeyboardEvent};
 
-#[component]
-pub fn BuildsPage() -> impl IntoView {
-    let params = use_params_map();
-    let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
-    let data = Resource::new(
-        move || slug.get(),
-        |slug| async move {
-            let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
-            Ok::<_, Fault>((load_board(slug.clone()).await?, api::runs(slug).await?))
-        },
-    );
-    // Of its own, not read from the data: loading again must not subscribe again.
-    let project = RwSignal::new(None::<ProjectId>);
-    Effect::new(move |_| {
-        if let Some(Ok((board, _))) = data.get()
-            && project.get_untracked() != Some(board.project_id)
-        {
-            project.set(Some(board.project_id));
-        }
-    });
-    Effect::new(move |_| {
-        if let Some(project) = project.get() {
-            Live::get().subscribe(Topic::Board(project), None, move |_| data.refetch());
-        }
-    });
-    view! {
-        <Title text=move || format!("{} · {}", say!(run.builds_title), slug.get())/>
-        <div class="page">
-            <header class="page-head">
-                <div>
-                    <h1>{say!(run.builds_title)}</h1>
-                    <p class="muted">{say!(run.builds_about)}</p>
-                </div>
-            </header>
-            <Transition fallback=|| view! { <Skeleton lines=8/> }>
-                {move || Suspend::new(async move {
-                    match data.await {
-                        Ok((_, runs)) if runs.is_empty() => view! {
-                            <Empty title=say!(run.builds_empty_title) text=say!(run.builds_empty)>
-                                <a class="button" href=format!("/projects/{}", slug.get_untracked())>{say!(frame.board)}</a>
-                            </Empty>
-                        }
-                        .into_any(),
-                        Ok((board, runs)) => view! { <Grid rows=rows(&board, runs) slug=board.slug/> }.into_any(),
-                        Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
-                    }
-                })}
-            </Transition>
-        </div>
+/// The board, for the order of the rows, and the builds.
+type Loaded = Result<(Board, Vec<RunSummary>), Fault>;
+
+/// What the page needs, asked for while its chunk is still on the way.
+#[derive(Clone)]
+pub struct BuildsPage {
+    slug: Memo<String>,
+    data: Resource<Loaded>,
+}
+
+#[lazy_route]
+impl LazyRoute for BuildsPage {
+    fn data() -> Self {
+        let params = use_params_map();
+        let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
+        let data = Resource::new(
+            move || slug.get(),
+            |slug| async move {
+                let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
+                Ok((load_board(slug.clone()).await?, api::runs(slug).await?))
+            },
+        );
+        Self { slug, data }
     }
-    .into_any()
+
+    fn view(this: Self) -> AnyView {
+        let BuildsPage { slug, data } = this;
+        // Of its own, not read from the data: loading again must not subscribe again.
+        let project = RwSignal::new(None::<ProjectId>);
+        Effect::new(move |_| {
+            if let Some(Ok((board, _))) = data.get()
+                && project.get_untracked() != Some(board.project_id)
+            {
+                project.set(Some(board.project_id));
+            }
+        });
+        Effect::new(move |_| {
+            if let Some(project) = project.get() {
+                Live::get().subscribe(Topic::Board(project), None, move |_: IgnoredAny| data.refetch());
+            }
+        });
+        view! {
+            <Title text=move || format!("{} · {}", say!(run.builds_title), slug.get())/>
+            <div class="page">
+                <header class="page-head">
+                    <div>
+                        <h1>{say!(run.builds_title)}</h1>
+                        <p class="muted">{say!(run.builds_about)}</p>
+                    </div>
+                </header>
+                <Transition fallback=|| view! { <Skeleton lines=8/> }>
+                    {move || Suspend::new(async move {
+                        match data.await {
+                            Ok((_, runs)) if runs.is_empty() => view! { <NoBuilds slug=slug.get_untracked()/> }.into_any(),
+                            Ok((board, runs)) => view! { <Grid rows=rows(&board, runs) slug=board.slug/> }.into_any(),
+                            Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
+                        }
+                    })}
+                </Transition>
+            </div>
+        }
+        .into_any()
+    }
+}
+
+#[component]
+fn NoBuilds(slug: String) -> impl IntoView {
+    view! {
+        <Empty title=say!(run.builds_empty_title) text=say!(run.builds_empty)>
+            <a class="button" href=format!("/projects/{slug}")>{say!(frame.board)}</a>
+        </Empty>
+    }
 }
 
 struct Row {

@@ -4,7 +4,7 @@ use super::api;
 use super::parts::{BuildHead, Facts, Steps};
 use crate::{
     error::Fault,
-    live::{Live, ToBrowser, Topic},
+    live::{Live, Topic},
     log::{LogViewer, api::first_lines},
     say,
     ui::{Failure, Skeleton},
@@ -78,11 +78,7 @@ fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
     let commit: String = run.commit_sha.chars().take(8).collect();
     let run = RwSignal::new(run);
     Effect::new(move |_| {
-        Live::get().subscribe(Topic::Run(id), None, move |message| {
-            if let ToBrowser::Run { run: now } = message {
-                run.set((**now).clone());
-            }
-        });
+        Live::get().subscribe(Topic::Run(id), None, move |now: RunView| run.set(now));
     });
     let failed = Signal::derive(move || run.with(|run| run.status.verdict() == Verdict::Red));
     let active = Signal::derive(move || run.with(|run| !run.status.is_terminal()));

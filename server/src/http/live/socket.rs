@@ -102,7 +102,7 @@ impl Socket {
         let ending = self.web.ending.clone();
         let mut ping = interval_at(Instant::now() + PING, PING);
         let hello = ToBrowser::Hello { build: self.web.site.build.clone() };
-        let mut step = self.say(out, &hello).await;
+        let mut step = self.say(out, hello).await;
         loop {
             if let Err(end) = step {
                 return end;
@@ -149,7 +149,7 @@ impl Socket {
         }
         if let Err(error) = self.may_look(topic).await {
             self.subscriptions.remove(&topic);
-            return self.say(out, &ToBrowser::Denied { topic, error }).await;
+            return self.say(out, ToBrowser::Denied { topic, error }).await;
         }
         self.subscriptions.insert(topic, Subscription::new(&self.web, topic, after));
         Ok(())
@@ -193,7 +193,7 @@ impl Socket {
             }
             Err(error) => {
                 self.subscriptions.remove(&topic);
-                self.say(out, &ToBrowser::Denied { topic, error }).await
+                self.say(out, ToBrowser::Denied { topic, error }).await
             }
         }
     }
@@ -209,7 +209,8 @@ impl Socket {
                 self.subscriptions.clear();
                 if let Some(out) = out {
                     for (topic, error) in revoked {
-                        let denied = text(&ToBrowser::Denied { topic, error }).map_err(|_| End::Revoked)?;
+                        let denied =
+                            text(Ok(ToBrowser::Denied { topic, error })).map_err(|_| End::Revoked)?;
                         let sent = out.send(Message::Text(denied.into()));
                         timeout(RETRY, sent).await.map_err(|_| End::Revoked)?.map_err(|_| End::Gone)?;
                     }
@@ -247,8 +248,8 @@ impl Socket {
         self.send(out, Message::Ping(Default::default())).await
     }
 
-    async fn say(&mut self, out: &mut Outgoing, message: &ToBrowser) -> Result<(), End> {
-        let text = text(message).map_err(|_| End::Restart)?;
+    async fn say(&mut self, out: &mut Outgoing, message: ToBrowser) -> Result<(), End> {
+        let text = text(Ok(message)).map_err(|_| End::Restart)?;
         self.send(out, Message::Text(text.into())).await
     }
 

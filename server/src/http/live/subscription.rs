@@ -60,7 +60,7 @@ impl Subscription {
         let frame = match self.topic {
             Topic::Board(_) | Topic::Run(_) => {
                 let topic = self.topic;
-                self.snapshot.frame(async || text(&read_whole(web, identity, topic).await?)).await?
+                self.snapshot.frame(async || read_whole(web, identity, topic).await).await?
             }
             Topic::Log(run) => {
                 let mut txn = identity.begin(web).await?;
@@ -70,9 +70,9 @@ impl Subscription {
                 self.after = last.seq;
                 // A log grows while it is read: whether this was all shows the next, empty page.
                 self.due = Some(Instant::now());
-                return text(&ToBrowser::Log { run_id: run, lines }).map(|text| Some(text.into()));
+                return text(ToBrowser::lines(run, &lines)).map(|text| Some(text.into()));
             }
-            Topic::Projects => return text(&ToBrowser::Projects).map(|text| Some(text.into())),
+            Topic::Projects => return text(ToBrowser::news(self.topic, &())).map(|text| Some(text.into())),
         };
         if self.sent.as_ref() == Some(&frame) {
             return Ok(None);
@@ -82,8 +82,8 @@ impl Subscription {
     }
 }
 
-pub fn text(message: &ToBrowser) -> Result<String> {
-    serde_json::to_string(message).map_err(Error::internal)
+pub fn text(message: serde_json::Result<ToBrowser>) -> Result<String> {
+    message.and_then(|message| serde_json::to_string(&message)).map_err(Error::internal)
 }
 
 /// Asks whether this person may look at the topic's object.
@@ -97,7 +97,7 @@ pub async fn may_look(conn: &mut PgConnection, identity: &Identity, topic: Topic
     authorise(conn, &identity.actor(), action).await
 }
 
-async fn read_whole(web: &Web, identity: &Identity, topic: Topic) -> Result<ToBrowser> {
+async fn read_whole(web: &Web, identity: &Identity, topic: Topic) -> Result<String> {
     let actor = identity.actor();
     let mut txn = identity.begin(web).await?;
     let message = match topic {
@@ -105,14 +105,14 @@ async fn read_whole(web: &Web, identity: &Identity, topic: Topic) -> Result<ToBr
             let slug = project::query::slug_by_id(&mut txn, project_id).await?;
             let slug = slug.ok_or(Error::not_found("project"))?;
             let board = branch::service::board(&mut txn, &actor, &slug, &web.urls).await?;
-            ToBrowser::Board { project_id, board: Box::new(board) }
+            ToBrowser::news(topic, &board)
         }
         Topic::Run(run) => {
             let run = run::service::view(&mut txn, &actor, run, &web.urls).await?;
-            ToBrowser::Run { run: Box::new(run) }
+            ToBrowser::news(topic, &run)
         }
         Topic::Log(_) | Topic::Projects => return Err(Error::internal("a topic that is not read whole")),
     };
     txn.commit().await?;
-    Ok(message)
+    text(message)
 }
