@@ -9,18 +9,18 @@ use crate::{
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::{LazyRoute, hooks::use_params_map, lazy_route};
-use odooops::{Error, branch::Board, project::Slug};
+use odooops::{Error, project::Slug};
 
-/// What the page needs, asked for while its chunk is still on the way.
-#[derive(Clone)]
-pub struct BoardPage {
-    slug: Memo<String>,
-    board: Resource<Result<Board, Fault>>,
-}
+pub struct BoardPage;
 
 #[lazy_route]
 impl LazyRoute for BoardPage {
+    /// Nothing is asked for before the chunk is there: every page would carry the reader of the answer.
     fn data() -> Self {
+        Self
+    }
+
+    fn view(_page: Self) -> AnyView {
         let params = use_params_map();
         let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
         let board = Resource::new(
@@ -31,11 +31,6 @@ impl LazyRoute for BoardPage {
                 api::board(slug).await
             },
         );
-        Self { slug, board }
-    }
-
-    fn view(this: Self) -> AnyView {
-        let BoardPage { slug, board } = this;
         view! {
             <Title text=move || format!("{} · {}", say!(board.title), slug.get())/>
             <div class="page">

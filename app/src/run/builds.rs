@@ -22,33 +22,26 @@ use serde::de::IgnoredAny;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, KeyboardEvent};
 
-/// The board, for the order of the rows, and the builds.
-type Loaded = Result<(Board, Vec<RunSummary>), Fault>;
-
-/// What the page needs, asked for while its chunk is still on the way.
-#[derive(Clone)]
-pub struct BuildsPage {
-    slug: Memo<String>,
-    data: Resource<Loaded>,
-}
+pub struct BuildsPage;
 
 #[lazy_route]
 impl LazyRoute for BuildsPage {
+    /// Nothing is asked for before the chunk is there: every page would carry the reader of the answer.
     fn data() -> Self {
+        Self
+    }
+
+    fn view(_page: Self) -> AnyView {
         let params = use_params_map();
         let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
         let data = Resource::new(
             move || slug.get(),
             |slug| async move {
                 let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
-                Ok((load_board(slug.clone()).await?, api::runs(slug).await?))
+                // The board gives the order of the rows.
+                Ok::<_, Fault>((load_board(slug.clone()).await?, api::runs(slug).await?))
             },
         );
-        Self { slug, data }
-    }
-
-    fn view(this: Self) -> AnyView {
-        let BuildsPage { slug, data } = this;
         // Of its own, not read from the data: loading again must not subscribe again.
         let project = RwSignal::new(None::<ProjectId>);
         Effect::new(move |_| {

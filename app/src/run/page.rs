@@ -22,18 +22,19 @@ use odooops::{
 /// The build, and its first lines when one may see them.
 type Loaded = Result<(RunView, Option<Vec<LogLine>>), Fault>;
 
-/// What the page needs, asked for while its chunk is still on the way.
-#[derive(Clone)]
-pub struct BuildPage {
-    run: Resource<Loaded>,
-}
+pub struct BuildPage;
 
 #[lazy_route]
 impl LazyRoute for BuildPage {
+    /// Nothing is asked for before the chunk is there: every page would carry the reader of the answer.
     fn data() -> Self {
+        Self
+    }
+
+    fn view(_page: Self) -> AnyView {
         let params = use_params_map();
         let id = Memo::new(move |_| params.read().get("run_id").and_then(|id| id.parse::<RunId>().ok()));
-        let run = Resource::new(
+        let run: Resource<Loaded> = Resource::new(
             move || id.get(),
             |id| async move {
                 match id {
@@ -42,15 +43,11 @@ impl LazyRoute for BuildPage {
                 }
             },
         );
-        Self { run }
-    }
-
-    fn view(this: Self) -> AnyView {
         view! {
             <div class="page">
                 <Transition fallback=|| view! { <Skeleton/> }>
                     {move || Suspend::new(async move {
-                        match this.run.await {
+                        match run.await {
                             Ok((run, first)) => view! { <Build run first/> }.into_any(),
                             Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
