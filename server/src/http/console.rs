@@ -1,22 +1,25 @@
 //! The console's pages, server functions and static files.
 //!
-//! What stands around it (sessions, Origin check, limits) is the router's; the Content-Security-Policy is
-//! the page's own (`app::shell`), because it carries the nonce of the page's scripts.
+//! What stands around it is the router's: sessions, Origin check, limits, and the headers of `csp`, whose nonce the
+//! pages give to their scripts.
+
+mod files;
 
 use app::{App, shell, state::AppState};
 use axum::{
     Router,
     extract::{FromRef, Request},
-    http::{HeaderName, HeaderValue, header},
 };
-use leptos::{config::LeptosOptions, prelude::provide_context};
+use files::{Kept, folder};
+use leptos::{
+    config::{LeptosOptions, get_config_from_str},
+    prelude::provide_context,
+};
 use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context};
 use std::{path::Path, sync::Arc};
-use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
-/// Everything under `/pkg` and `/fonts` has a name of its own for each content.
-const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-const A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
+/// Compiled in: the program runs where there is no source.
+const LEPTOS: &str = include_str!("../../../Leptos.toml");
 
 #[derive(Clone)]
 struct Pages {
@@ -29,8 +32,8 @@ impl FromRef<Pages> for LeptosOptions {
     }
 }
 
-/// What `cargo leptos build` made lies in `site`; the names with their hashes in `hash.txt` beside it or
-/// beside the program.
+/// What `cargo leptos build` made lies in `site`; the hashes in its names are told by `hash.txt` there (from `xtask`)
+/// or beside the program (from cargo-leptos alone).
 pub fn options(site: &Path) -> Result<LeptosOptions, String> {
     let beside_program =
         std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("hash.txt")));
@@ -45,26 +48,16 @@ pub fn options(site: &Path) -> Result<LeptosOptions, String> {
             )
         })?;
     let absolute = |path: &Path| std::path::absolute(path).map_err(|error| error.to_string());
-    Ok(LeptosOptions::builder()
-        .output_name("odooops")
-        .site_root(absolute(site)?.to_string_lossy().into_owned())
-        .site_pkg_dir("pkg")
-        .hash_files(true)
-        .hash_file(Arc::<str>::from(absolute(&hash_file)?.to_string_lossy()))
-        .build())
+    let mut options = get_config_from_str(LEPTOS).map_err(|error| format!("Leptos.toml: {error}"))?;
+    options.site_root = absolute(site)?.to_string_lossy().into();
+    options.hash_file = Arc::<str>::from(absolute(&hash_file)?.to_string_lossy());
+    Ok(options)
 }
 
 /// `/`, `/sign-in`, `/projects/...`, `/pkg/*`, `/fonts/*`, the server functions under `/api/`, and the page for
 /// what is not there. Handlers find `Actor` and `Me` in the request's extensions.
 pub fn router(state: AppState, options: LeptosOptions) -> Router {
     let site = Path::new(&*options.site_root).to_owned();
-    let files = |folder: &str, age: HeaderValue| {
-        let dir = ServeDir::new(site.join(folder)).precompressed_br().precompressed_gzip();
-        tower::ServiceBuilder::new()
-            .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, age))
-            .layer(nosniff())
-            .service(dir)
-    };
     let context = move || {
         provide_context(state.clone());
         app::request::provide_nonce();
@@ -76,20 +69,12 @@ pub fn router(state: AppState, options: LeptosOptions) -> Router {
             let options = options.clone();
             move || shell(options.clone())
         })
-        .nest_service("/pkg", files("pkg", FOREVER))
-        .nest_service("/fonts", files("fonts", FOREVER))
-        .nest_service("/static", files("static", A_DAY))
+        .nest_service("/pkg", folder(&site.join("pkg"), Kept::Forever))
+        .nest_service("/fonts", folder(&site.join("fonts"), Kept::ADay))
+        .nest_service("/static", folder(&site.join("static"), Kept::ADay))
         .fallback(move |request: Request| {
             let (context, options) = (context.clone(), options.clone());
             render_app_async_with_context(context, move || shell(options.clone()))(request)
         })
-        .layer(nosniff())
         .with_state(pages)
-}
-
-fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::if_not_present(
-        HeaderName::from_static("x-content-type-options"),
-        HeaderValue::from_static("nosniff"),
-    )
 }

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod coverage;
+mod files;
 mod fixture;
 mod functions;
 mod live;
