@@ -24,11 +24,11 @@ const ALL: [Bench; 5] = [
     Bench { name: "push", what: "from push to a green build, beside the same raw Odoo", kind: Kind::Program },
     Bench {
         name: "board",
-        what: "from push to card, and from drag to the other browser",
+        what: "from push to card, and from a move to the board of somebody who watches",
         kind: Kind::Program,
     },
-    Bench { name: "idle", what: "resident memory of serve, work and proxy", kind: Kind::Program },
-    Bench { name: "wasm", what: "what the first page loads", kind: Kind::Wasm },
+    Bench { name: "idle", what: "resident memory of serve, work and proxy at rest", kind: Kind::Program },
+    Bench { name: "wasm", what: "what pages load", kind: Kind::Wasm },
     Bench { name: "proxy", what: "what the proxy adds to a request", kind: Kind::Program },
 ];
 
@@ -40,7 +40,9 @@ pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<Exit
         println!("\n{}: {}", bench.name, bench.what);
         ran &= match bench.kind {
             Kind::Wasm => {
-                println!("  {}", budget::measure(machine)?.sentence());
+                for line in budget::measure(machine)?.lines() {
+                    println!("  {line}");
+                }
                 true
             }
             // Built when it is first needed, and found by its stamp from then on.

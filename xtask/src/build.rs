@@ -5,28 +5,13 @@
 
 use crate::hash::{Fingerprint, Stamp};
 use crate::machine::Machine;
+use crate::sources;
 use crate::step::Step;
 use crate::toolchain::Toolchain;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What the result depends on. (`xtask` is not among it, nor are tests that are not compiled in.)
-const SOURCES: [&str; 12] = [
-    "Cargo.toml",
-    "build.rs",
-    "Cargo.lock",
-    ".cargo/config.toml",
-    "Leptos.toml",
-    "src",
-    "app",
-    "server",
-    "style",
-    "public",
-    "migrations",
-    ".sqlx",
-];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Profile {
@@ -57,58 +42,77 @@ pub struct Console {
 impl Console {
     /// What `ops` must be told about the build it belongs to.
     pub fn apply(&self, command: &mut Command) {
-        command.env("LEPTOS_OUTPUT_NAME", OUTPUT_NAME).env("OPS_BIN", &self.program);
-        command
-            .env("LEPTOS_SITE_ROOT", &self.site)
-            .env("OPS_SITE_ROOT", &self.site)
-            .env("LEPTOS_HASH_FILES", "true");
+        command.env("OPS_BIN", &self.program).env("OPS_SITE_ROOT", &self.site);
     }
 }
 
 pub const OUTPUT_NAME: &str = "odooops";
+/// Where `ops` looks up the hashes in the names of the browser's files.
+const HASHES: &str = "hash.txt";
 
 pub fn console(machine: &Machine, profile: Profile) -> Result<Console> {
     let toolchain = machine.toolchain().context("no Rust for the browser")?;
-    let result = console_at(machine, profile);
-    let stamp = Stamp::at(machine.scratch("stamp")?.join(format!("console-{}", profile.directory())));
+    let console = console_at(machine, profile);
+    let stamp = whole(machine, profile)?;
     let fingerprint = fingerprint(machine, &toolchain, profile)?;
-    if stamp.is(&fingerprint) && result.program.exists() && result.site.join("pkg").is_dir() {
-        return Ok(result);
-    }
-    let _lock = lock(machine)?;
-    stamp.clear();
-    let title = format!("build ({})", profile.directory());
-    Step::new(machine, title).run(cargo_leptos(machine, profile, &result.site, &[])?)?;
-    let built = toolchain.target_directory(machine).join(profile.directory());
-    let home = result.program.parent().context("the program has a directory")?;
-    std::fs::create_dir_all(home)?;
-    replace(&built.join("ops"), &result.program)?;
-    // Leptos looks for the hashes in the file names beside the program.
-    replace(&built.join("hash.txt"), &home.join("hash.txt"))?;
-    stamp.set(&fingerprint)?;
-    Ok(result)
+    let is_there = || console.program.exists() && has_site(&console.site);
+    once(machine, &stamp, &fingerprint, is_there, || {
+        let title = format!("build ({})", profile.directory());
+        let built = cargo_leptos(machine, &toolchain, profile, &title, &console.site, &[])?;
+        sources::check_covers(&built.join("ops.d"), &machine.root)?;
+        let home = console.program.parent().context("the program has a directory")?;
+        std::fs::create_dir_all(home)?;
+        replace(&built.join("ops"), &console.program)
+    })?;
+    Ok(console)
 }
 
-/// The optimised browser part alone, to be weighed. Returns where it is.
+/// The optimised browser part, to be weighed and tried. Returns where it is.
 pub fn release_browser_part(machine: &Machine) -> Result<PathBuf> {
     let toolchain = machine.toolchain().context("no Rust for the browser")?;
-    let whole = console_at(machine, Profile::Release);
-    let whole_stamp = Stamp::at(machine.scratch("stamp")?.join("console-release"));
-    let fingerprint = fingerprint(machine, &toolchain, Profile::Release)?;
-    if whole_stamp.is(&fingerprint) && whole.site.join("pkg").is_dir() {
-        return Ok(whole.site);
+    let profile = Profile::Release;
+    let fingerprint = fingerprint(machine, &toolchain, profile)?;
+    let site = console_at(machine, profile).site;
+    if whole(machine, profile)?.is(&fingerprint) && has_site(&site) {
+        return Ok(site);
     }
     let site = machine.root.join("target/site-weighed");
     let stamp = Stamp::at(machine.scratch("stamp")?.join("browser-release"));
-    if stamp.is(&fingerprint) && site.join("pkg").is_dir() {
-        return Ok(site);
+    once(
+        machine,
+        &stamp,
+        &fingerprint,
+        || has_site(&site),
+        || {
+            let title = "build the browser part (release)";
+            cargo_leptos(machine, &toolchain, profile, title, &site, &["--frontend-only"]).map(drop)
+        },
+    )?;
+    Ok(site)
+}
+
+fn whole(machine: &Machine, profile: Profile) -> Result<Stamp> {
+    Ok(Stamp::at(machine.scratch("stamp")?.join(format!("console-{}", profile.directory()))))
+}
+
+fn has_site(site: &Path) -> bool {
+    site.join("pkg").is_dir() && site.join(HASHES).is_file()
+}
+
+/// One clone at a time builds, and each what it has not built yet.
+fn once(
+    machine: &Machine,
+    stamp: &Stamp,
+    fingerprint: &str,
+    is_there: impl Fn() -> bool,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if stamp.is(fingerprint) && is_there() {
+        return Ok(());
     }
     let _lock = lock(machine)?;
-    stamp.clear();
-    let command = cargo_leptos(machine, Profile::Release, &site, &["--frontend-only"])?;
-    Step::new(machine, "build the browser part (release)").run(command)?;
-    stamp.set(&fingerprint)?;
-    Ok(site)
+    // Asked again: who held the lock may have built this very clone.
+    stamp.once(fingerprint, is_there, work)
 }
 
 fn console_at(machine: &Machine, profile: Profile) -> Console {
@@ -120,22 +124,42 @@ fn console_at(machine: &Machine, profile: Profile) -> Console {
     Console { program, site: machine.root.join(site) }
 }
 
-fn cargo_leptos(machine: &Machine, profile: Profile, site: &Path, more: &[&str]) -> Result<Command> {
-    let site = site.strip_prefix(&machine.root).context("the site lies in the clone")?;
+fn arguments(profile: Profile) -> &'static [&'static str] {
+    match profile {
+        Profile::Debug => &["leptos", "build", "--split"],
+        // Compressed once here instead of for every visitor.
+        Profile::Release => &["leptos", "build", "--split", "--release", "--precompress"],
+    }
+}
+
+/// Returns where cargo put what it built.
+fn cargo_leptos(
+    machine: &Machine,
+    toolchain: &Toolchain,
+    profile: Profile,
+    title: &str,
+    site: &Path,
+    more: &[&str],
+) -> Result<PathBuf> {
+    let relative = site.strip_prefix(&machine.root).context("the site lies in the clone")?;
     let mut command = machine.command("cargo");
-    command.args(["leptos", "build", "--split"]).args(more).env("LEPTOS_SITE_ROOT", site);
+    command.args(arguments(profile)).args(more).env("LEPTOS_SITE_ROOT", relative);
     // Its errors are the compiler's; its own backtrace would hide them.
     command.env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
-    Ok(command)
+    Step::new(machine, title).run(command)?;
+    let built = toolchain.target_directory(machine).join(profile.directory());
+    // The hashes in the files' names belong to the files, not to the program that clones overwrite in turn.
+    replace(&built.join(HASHES), &site.join(HASHES))?;
+    Ok(built)
 }
 
 fn fingerprint(machine: &Machine, toolchain: &Toolchain, profile: Profile) -> Result<String> {
     let mut fingerprint = Fingerprint::new();
-    fingerprint.add(profile.directory().as_bytes()).add(toolchain.version.as_bytes());
-    Ok(fingerprint.add_paths(&machine.root, &SOURCES)?.finish())
+    fingerprint.add(toolchain.version.as_bytes());
+    for argument in arguments(profile) {
+        fingerprint.add(argument.as_bytes());
+    }
+    Ok(fingerprint.add_paths(&machine.root, &sources::ALL)?.finish())
 }
 
 /// Released when the file is closed.
@@ -159,6 +183,7 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_running_program_can_be_replaced() -> Result<()> {
@@ -177,14 +202,39 @@ mod tests {
         Ok(())
     }
 
+    /// `key = value` of a file's Leptos section.
+    fn leptos_section(file: &str) -> Result<BTreeMap<String, String>> {
+        let text = std::fs::read_to_string(Machine::look()?.root.join(file))?;
+        let (_, section) = text.split_once("[[workspace.metadata.leptos]]\n").context("no leptos section")?;
+        let settings = section.lines().take_while(|line| !line.starts_with('[')).filter_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (!line.starts_with('#')).then(|| (key.trim().to_owned(), value.trim().to_owned()))
+        });
+        Ok(settings.collect())
+    }
+
     #[test]
-    fn the_output_name_is_the_one_cargo_leptos_reads() -> Result<()> {
+    fn the_program_looks_for_the_files_under_the_names_that_the_build_gives_them() -> Result<()> {
+        let (build, mut run) = (leptos_section("Cargo.toml")?, leptos_section("Leptos.toml")?);
+        let name = run.remove("output-name").context("Leptos.toml names the output")?;
+        assert_eq!(name, format!("{OUTPUT_NAME:?}"));
+        assert_eq!(build.get("name"), Some(&name));
+        assert!(!run.is_empty());
+        for (key, value) in run {
+            assert_eq!(build.get(&key), Some(&value), "{key} differs between Cargo.toml and Leptos.toml");
+        }
+        let cargo = std::fs::read_to_string(Machine::look()?.root.join(".cargo/config.toml"))?;
+        assert!(cargo.contains(&format!("LEPTOS_OUTPUT_NAME = {name}")));
+        Ok(())
+    }
+
+    #[test]
+    fn a_release_is_compressed_and_the_fingerprint_knows_how_a_build_is_made() -> Result<()> {
+        assert!(arguments(Profile::Release).contains(&"--precompress"));
         let machine = Machine::look()?;
-        let manifest = std::fs::read_to_string(machine.root.join("Cargo.toml"))?;
-        let leptos = manifest.split("[[workspace.metadata.leptos]]").nth(1).context("no leptos section")?;
-        assert!(leptos.contains(&format!("name = \"{OUTPUT_NAME}\"")));
-        let cargo = std::fs::read_to_string(machine.root.join(".cargo/config.toml"))?;
-        assert!(cargo.contains(&format!("LEPTOS_OUTPUT_NAME = \"{OUTPUT_NAME}\"")));
+        let toolchain = machine.toolchain().context("no Rust for the browser")?;
+        let of = |profile| fingerprint(&machine, &toolchain, profile);
+        assert_ne!(of(Profile::Debug)?, of(Profile::Release)?);
         Ok(())
     }
 }

@@ -68,12 +68,27 @@ impl Stamp {
         std::fs::read_to_string(&self.0).is_ok_and(|text| text == fingerprint)
     }
 
-    pub fn set(&self, fingerprint: &str) -> Result<()> {
+    /// Does the work, unless it was done with this fingerprint and what it made is still there.
+    pub fn once(
+        &self,
+        fingerprint: &str,
+        is_there: impl FnOnce() -> bool,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if self.is(fingerprint) && is_there() {
+            return Ok(());
+        }
+        self.clear();
+        work()?;
+        self.set(fingerprint)
+    }
+
+    fn set(&self, fingerprint: &str) -> Result<()> {
         std::fs::write(&self.0, fingerprint).with_context(|| format!("cannot write {}", self.0.display()))
     }
 
-    /// To be called before the work starts: an interrupted one must not look finished.
-    pub fn clear(&self) {
+    /// Before the work starts: an interrupted one must not look finished.
+    fn clear(&self) {
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -81,6 +96,7 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     fn fingerprint(root: &Path) -> Result<String> {
         Ok(Fingerprint::new().add(b"debug").add_paths(root, &["src", "Cargo.lock"])?.finish())
@@ -115,14 +131,33 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_stamp_matches_nothing() -> Result<()> {
+    fn the_second_time_nothing_is_done() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let stamp = Stamp::at(directory.path().join("stamp"));
-        assert!(!stamp.is("x"));
-        stamp.set("x")?;
-        assert!(stamp.is("x") && !stamp.is("y"));
-        stamp.clear();
-        assert!(!stamp.is("x"));
+        let (runs, there) = (Cell::new(0), Cell::new(true));
+        let run = |fingerprint: &str, succeeds: bool| {
+            stamp.once(
+                fingerprint,
+                || there.get(),
+                || {
+                    runs.set(runs.get() + 1);
+                    if succeeds { Ok(()) } else { anyhow::bail!("interrupted") }
+                },
+            )
+        };
+        run("a", true)?;
+        run("a", true)?;
+        assert_eq!(runs.get(), 1, "nothing changed");
+        run("b", true)?;
+        assert_eq!(runs.get(), 2, "other sources");
+        there.set(false);
+        run("b", true)?;
+        assert_eq!(runs.get(), 3, "what it made is gone");
+        there.set(true);
+        assert!(run("c", false).is_err());
+        assert!(!stamp.is("b"), "what an interrupted run left is nobody's");
+        run("c", true)?;
+        assert_eq!(runs.get(), 5, "an interrupted run does not count");
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ mod playwright;
 mod postgres;
 mod report;
 mod setup;
+mod sources;
 mod sqlx;
 mod step;
 mod test;

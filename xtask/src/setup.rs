@@ -30,8 +30,11 @@ impl Consent {
 }
 
 pub fn prepare(machine: &Machine, consent: Consent, purposes: &[Purpose]) -> Result<()> {
-    let missing: Vec<&Tool> =
-        tools::needed_for(purposes).filter(|tool| (tool.is_there)(machine).is_none()).collect();
+    bring(machine, consent, tools::needed_for(purposes))
+}
+
+fn bring<'a>(machine: &Machine, consent: Consent, needed: impl Iterator<Item = &'a Tool>) -> Result<()> {
+    let missing: Vec<&Tool> = needed.filter(|tool| (tool.is_there)(machine).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -96,6 +99,26 @@ mod tests {
     fn only_a_yes_is_a_yes() {
         assert!(answered("y\n") && answered("YES\n"));
         assert!(!answered("\n") && !answered("n\n") && !answered("") && !answered("yeah\n"));
+    }
+
+    #[test]
+    fn the_second_time_nothing_is_installed_and_nobody_is_asked() -> Result<()> {
+        const HAMMER: Tool = Tool {
+            name: "hammer",
+            why: "hits",
+            purposes: &[Purpose::Up],
+            is_there: |machine| machine.tools.join("hammer").exists().then(|| "1".to_owned()),
+            install: |machine| {
+                // A second installation would find the file and fail.
+                std::fs::File::create_new(machine.tools.join("hammer")).map(drop).context("installed twice")
+            },
+        };
+        let directory = tempfile::tempdir()?;
+        let mut machine = Machine::look()?;
+        machine.tools = directory.path().to_path_buf();
+        bring(&machine, Consent::Given, [&HAMMER].into_iter())?;
+        bring(&machine, Consent::Given, [&HAMMER].into_iter())?;
+        bring(&machine, Consent::Ask, [&HAMMER].into_iter())
     }
 
     #[test]

@@ -20,7 +20,12 @@ pub fn run(machine: &Machine, consent: Consent, only: Option<&str>) -> Result<Ex
 pub fn run_with_checks(machine: &Machine, consent: Consent) -> Result<ExitCode> {
     prepare(machine, consent, &[Purpose::Up, Purpose::Test, Purpose::Check])?;
     let checks = check::all(machine)?;
-    Ok(end(checks.plus(tests(machine, None)?)))
+    let tests = tests(machine, None)?;
+    // The checks have built what is tried here, to weigh it.
+    let optimised = runner("browser tests, optimised pages", || {
+        playwright::run_optimised(machine, build::console(machine, Profile::Debug)?)
+    });
+    Ok(end(checks.plus(tests).plus(optimised)))
 }
 
 fn tests(machine: &Machine, only: Option<&str>) -> Result<Tally> {
