@@ -1,0 +1,50 @@
+// Every page comes alive, opened by its address and reached from another. CI runs this twice: with the debug build's
+// browser part like all tests, and with the optimised one, which is other code and travels compressed.
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Page, Response } from '@playwright/test';
+import { BoardPage } from '../support/board';
+import { expect, test } from '../support/test';
+
+const SITE = process.env.OPS_SITE_ROOT;
+
+test('pages come alive when they are opened', async ({ page, ops }) => {
+  const run = (await ops.branch('main')).runs.at(-1)?.id;
+  for (const path of ['/', '/projects/demo', '/projects/demo/builds', `/projects/demo/builds/${run}`]) {
+    await page.goto(path);
+    await new BoardPage(page).live();
+  }
+});
+
+test('pages come alive when they are reached from another', async ({ page, ops }) => {
+  const run = (await ops.branch('main')).runs.at(-1)?.id;
+  const loaded: Response[] = [];
+  page.on('response', (response) => {
+    if (response.url().endsWith('.wasm')) loaded.push(response);
+  });
+  await page.goto('/');
+  await new BoardPage(page).live();
+  // Gone when a click loads the next page from the server instead of drawing it.
+  await page.evaluate(() => Object.assign(window, { neverReloaded: true }));
+  const first = loaded.length;
+  expect(first).toBeGreaterThan(0);
+
+  await page.getByTestId('project').getByRole('link', { name: 'Demo library' }).click();
+  await expect(new BoardPage(page).card('main')).toBeVisible();
+  expect(loaded.length, 'the board is a part of its own').toBeGreaterThan(first);
+  await page.getByRole('navigation').getByRole('link', { name: 'Builds' }).click();
+  await expect(page.getByTestId('builds').getByRole('row').first()).toBeVisible();
+  await page.locator(`a[href="/projects/demo/builds/${run}"]`).first().click();
+  await expect(page.getByTestId('build')).toBeVisible();
+  expect(await reloaded(page)).toBe(false);
+
+  for (const part of loaded) {
+    const copy = join(SITE ?? '', 'pkg', `${basename(new URL(part.url()).pathname)}.br`);
+    const encoding = (await part.allHeaders())['content-encoding'];
+    expect(encoding, part.url()).toBe(SITE && existsSync(copy) ? 'br' : undefined);
+  }
+});
+
+async function reloaded(page: Page): Promise<boolean> {
+  return page.evaluate(() => !('neverReloaded' in window));
+}
