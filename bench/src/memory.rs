@@ -10,8 +10,6 @@ pub struct Memory {
     pub rss: u64,
     /// Pages that several processes have counted in parts.
     pub pss: u64,
-    /// Pages that no other process has.
-    pub private: u64,
 }
 
 impl Memory {
@@ -30,7 +28,6 @@ impl Memory {
             match name {
                 "Rss:" => memory.rss = size,
                 "Pss:" => memory.pss = size,
-                "Private_Clean:" | "Private_Dirty:" => memory.private += size,
                 _ => {}
             }
         }
@@ -67,13 +64,13 @@ mod tests {
     fn a_rollup_is_read() {
         let rollup = "55d0-7ffc ---p 00000000 00:00 0 [rollup]\nRss:    22048 kB\nPss:    12345 kB\nPss_Dirty: 9 kB\n\
                       Shared_Clean: 10000 kB\nPrivate_Clean: 48 kB\nPrivate_Dirty: 12000 kB\n";
-        assert_eq!(Memory::parse(rollup), Memory { rss: 22048, pss: 12345, private: 12048 });
+        assert_eq!(Memory::parse(rollup), Memory { rss: 22048, pss: 12345 });
     }
 
     #[test]
     fn this_process_has_memory_and_a_parent() {
         let own = Memory::of(std::process::id()).unwrap();
-        assert!(own.rss >= own.pss && own.pss >= own.private && own.private > 0);
+        assert!(own.rss >= own.pss && own.pss > 0);
         let parent = parent_of(Path::new("/proc/self")).unwrap();
         assert!(children(parent).unwrap().iter().any(|(pid, _)| *pid == std::process::id()));
     }

@@ -4,7 +4,10 @@
 //! The platform's own containers are the recipe: what they were made of is read from Docker while a build runs. So
 //! both sides have the same image, arguments, limits, mounts and settings, whatever the platform will use later.
 
-use crate::{http::Connection, installation::Installation};
+use crate::{
+    http::Connection,
+    installation::{Installation, scratch},
+};
 use anyhow::{Context, Result, bail, ensure};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use std::{
     process::Command,
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 const NAME: &str = "odooops_bench_raw";
 const DOCKER: &str = "/var/run/docker.sock";
@@ -59,6 +63,8 @@ impl Recipe {
 pub struct Raw<'a> {
     installation: &'a Installation,
     folder: PathBuf,
+    /// The folder goes with it.
+    _scratch: TempDir,
     template: String,
     /// What to write instead of what the platform's containers hold.
     replacements: Vec<(String, String)>,
@@ -68,15 +74,11 @@ pub struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// Prepares everything that is no part of `odoo -i` and boot: sources, settings, attachments.
-    pub fn prepare(
-        installation: &'a Installation,
-        recipe: &Recipe,
-        environment: &str,
-        folder: &Path,
-    ) -> Result<Self> {
+    pub fn prepare(installation: &'a Installation, recipe: &Recipe, environment: &str) -> Result<Self> {
         let (install, server) = (recipe.container("install")?.clone(), recipe.container("server")?.clone());
         let original = installation.data_dir.join("environments").join(environment);
-        let folder = folder.join("raw");
+        let scratch = scratch()?;
+        let folder = scratch.path().join("raw");
         let database = format!("env_{}", environment.replace('-', ""));
         let network = server["HostConfig"]["NetworkMode"].as_str().context("no network")?.to_owned();
         let replacements = vec![
@@ -84,7 +86,15 @@ impl<'a> Raw<'a> {
             (database.clone(), NAME.to_owned()),
             (network, NAME.to_owned()),
         ];
-        let mut raw = Self { installation, folder, template: String::new(), replacements, install, server };
+        let mut raw = Self {
+            installation,
+            folder,
+            _scratch: scratch,
+            template: String::new(),
+            replacements,
+            install,
+            server,
+        };
         raw.template = raw.find_template()?;
         fs::create_dir_all(&raw.folder)?;
         run("cp", &["-a", &path(&original.join("src")), &path(&original.join("etc")), &path(&raw.folder)])?;

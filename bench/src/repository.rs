@@ -1,14 +1,11 @@
 //! A project of one small addon, and the clone from which it is pushed.
 
-use crate::installation::Installation;
+use crate::installation::{Installation, scratch};
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
+use tempfile::TempDir;
 
 const MANIFEST: &str = "{\n    'name': 'Bench',\n    'version': '1.0',\n    'depends': ['base'],\n    \
                         'license': 'LGPL-3',\n    'demo': [],\n}\n";
@@ -29,17 +26,22 @@ pub struct Project {
     pub token: String,
     clone: PathBuf,
     remote: String,
+    /// The clone goes with it.
+    _folder: TempDir,
 }
 
 impl Project {
-    /// Makes the project and its first commit; nothing is pushed yet.
-    pub fn create(installation: &Installation, slug: &str, folder: &Path) -> Result<Self> {
-        let made = installation.ops(&["project", "create", slug])?;
+    /// Makes the project, under a name of its own, and its first commit; nothing is pushed yet.
+    pub fn create(installation: &Installation) -> Result<Self> {
+        let slug = format!("bench-{}", std::process::id());
+        let folder = scratch()?;
+        let made = installation.ops(&["project", "create", &slug])?;
         let id = text(&made, "id")?;
         let token = installation.ops(&["token", "create", "--name", "bench"])?;
         let token = text(&token, "token")?;
         let remote = format!("http://{}/git/{slug}.git", installation.address);
-        let project = Self { slug: slug.to_owned(), id, token, clone: folder.join(slug), remote };
+        let clone = folder.path().join(&slug);
+        let project = Self { slug, id, token, clone, remote, _folder: folder };
         project.write()?;
         Ok(project)
     }

@@ -1,11 +1,12 @@
-//! How long the board takes to follow: from `git push` to the build's card, and from one browser's move to the
-//! other's sight of it. Both through the proxy, on the live socket that browsers use.
+//! How long the server takes until somebody who watches a board is told: from the start of `git push` to the build on
+//! its card, and from a move, asked for by the API, to the card in its new column. Both through the proxy, and both
+//! end with the message on the live socket: what a browser then takes to draw it is not in the figures.
 
 use anyhow::Result;
 use bench::{
     figure::{Figure, percentile, report},
     http::Connection,
-    installation::{Installation, Target, scratch},
+    installation::{Installation, Target},
     live::{BoardWatcher, card},
     repository::Project,
 };
@@ -20,7 +21,7 @@ use std::{
 const GOAL: f64 = 1.0;
 
 #[derive(Parser)]
-#[command(about = "From push to card, and from drag to the other browser")]
+#[command(about = "From push to card, and from a move to the board of somebody who watches")]
 struct Arguments {
     #[command(flatten)]
     target: Target,
@@ -33,9 +34,7 @@ struct Arguments {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let installation = Installation::open(&arguments.target).await?;
-    let folder = scratch()?;
-    let slug = format!("bench-{}", std::process::id());
-    let project = Project::create(&installation, &slug, folder.path())?;
+    let project = Project::create(&installation)?;
     project.push("main")?;
     project.switch_to_new("feature")?;
     project.commit("Second")?;
@@ -58,7 +57,7 @@ async fn main() -> Result<ExitCode> {
     let moves = measure_moves(&installation, &project, &mut board, arguments.rounds).await?;
 
     let mut figures = Vec::new();
-    for (name, samples) in [("from push to card", &from_start), ("from move to the other browser", &moves)] {
+    for (name, samples) in [("from push to card", &from_start), ("from move to who watches", &moves)] {
         figures.push(Figure::seconds(format!("{name}, median"), percentile(samples, 0.5)));
         figures.push(Figure::seconds(format!("{name}, slowest"), percentile(samples, 1.0)).at_most(GOAL));
     }
@@ -70,18 +69,18 @@ async fn main() -> Result<ExitCode> {
 async fn measure_moves(
     installation: &Installation,
     project: &Project,
-    other: &mut BoardWatcher,
+    watcher: &mut BoardWatcher,
     rounds: usize,
 ) -> Result<Vec<Duration>> {
-    let mut browser = Connection::open(installation.address, &installation.base_domain).await?;
+    let mut mover = Connection::open(installation.address, &installation.base_domain).await?;
     let mut samples = Vec::new();
     for stage in ["staging", "development"].into_iter().cycle().take(rounds) {
         let path = format!("/api/v1/projects/{}/moves", project.slug);
         let body = json!({"branch": "feature", "target": {"onto": "stage", "stage": stage}});
         let began = Instant::now();
-        browser.json(Method::POST, &path, Some(&project.token), &body).await?;
+        mover.json(Method::POST, &path, Some(&project.token), &body).await?;
         let moved = |card: &serde_json::Value| card["stage"] == stage;
-        let seen = other.until(|board| card(board, "feature").is_some_and(moved)).await?;
+        let seen = watcher.until(|board| card(board, "feature").is_some_and(moved)).await?;
         samples.push(seen.saturating_duration_since(began));
     }
     Ok(samples)

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bench::{
     figure::{Figure, percentile, report},
     http::Connection,
-    installation::{Installation, Target, scratch},
+    installation::{Installation, Target},
     live::{BoardWatcher, card},
     raw::{Raw, Recipe},
     repository::Project,
@@ -35,15 +35,13 @@ struct Arguments {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let installation = Installation::open(&arguments.target).await?;
-    let folder = scratch()?;
-    let slug = format!("bench-{}", std::process::id());
-    let project = Project::create(&installation, &slug, folder.path())?;
+    let project = Project::create(&installation)?;
     let mut board = BoardWatcher::open(&installation, &project.token, &project.id).await?;
 
     let mut recipe = Recipe::default();
     let (_, first) = build(&installation, &project, &mut board, "Warm", Some(&mut recipe)).await?;
     let environment = first["environment"]["id"].as_str().context("the build has no environment")?;
-    let raw = Raw::prepare(&installation, &recipe, environment, folder.path())?;
+    let raw = Raw::prepare(&installation, &recipe, environment)?;
     raw.play().await?;
 
     // In turns, so that both meet the same machine.
