@@ -1,4 +1,4 @@
-//! The last thing `ops up` says: where the console is, and how to sign in.
+//! The last thing `ops up` says: where the console is, how to sign in, and how to call `ops` from another terminal.
 
 use super::log::Log;
 use crate::Failure;
@@ -44,9 +44,26 @@ pub async fn announce(config: &Config, log: &Log) -> Result<(), Failure> {
     })
     .await;
     log.say(&format!("the console is at {}", config.public_url()));
+    let command = alias(&std::env::current_exe()?, &config.data_dir);
     // The link is a key: to the terminal only, never into a log file.
-    println!("\n  Open {}\n  Sign in once with {}\n", config.public_url(), link.url);
+    println!(
+        "\n  Open {}\n  Sign in once with {}\n  In another terminal: {command}\n",
+        config.public_url(),
+        link.url
+    );
     Ok(())
+}
+
+/// Makes this very program and its installation the command `ops` of somebody's shell: it is on nobody's PATH.
+fn alias(program: &Path, data_dir: &Path) -> String {
+    let words = [program.to_string_lossy(), "--data-dir".into(), data_dir.to_string_lossy()];
+    format!("alias ops={}", quoted(&words.map(|word| quoted(&word)).join(" ")))
+}
+
+/// One word to a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Asks again and again. Says so when it takes long; the processes' own lines tell why.
@@ -95,4 +112,28 @@ where
     drop(sender);
     driving.abort();
     Ok((status, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, io::Write, os::unix::fs::PermissionsExt, process};
+
+    #[test]
+    fn what_is_printed_makes_ops_a_command_of_the_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["plain", "with blanks", "it's $HOME;"] {
+            let program = dir.path().join(name);
+            fs::write(&program, "#!/bin/sh\nprintf '<%s>' \"$@\"\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            let data = dir.path().join(format!("{name} data"));
+            let mut shell = process::Command::new("sh");
+            shell.stdin(process::Stdio::piped()).stdout(process::Stdio::piped());
+            let mut shell = shell.spawn().unwrap();
+            let lines = format!("{}\nops token create\n", alias(&program, &data));
+            shell.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+            let said = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
+            assert_eq!(said, format!("<--data-dir><{}><token><create>", data.display()));
+        }
+    }
 }
