@@ -6,6 +6,7 @@ use crate::build::{self, Console, Profile};
 use crate::machine::Machine;
 use crate::setup::{Consent, Purpose, prepare};
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 struct Bench {
@@ -67,12 +68,18 @@ fn find(name: &str) -> Result<&'static Bench> {
     }
 }
 
+/// A workspace of its own, with other dependency versions than the product's.
+pub const MANIFEST: &str = "bench/Cargo.toml";
+
+pub fn target_directory(machine: &Machine) -> PathBuf {
+    machine.cache.join("target-bench")
+}
+
 fn program(machine: &Machine, console: &Console, name: &str) -> Result<bool> {
     let mut command = machine.command("cargo");
-    command.args(["run", "--release", "--quiet", "--manifest-path", "bench/Cargo.toml", "--bin", name]);
+    command.args(["run", "--release", "--quiet", "--manifest-path", MANIFEST, "--bin", name]);
     console.apply(&mut command);
-    // Other dependency versions than the product's: a target directory of its own.
-    command.env("CARGO_TARGET_DIR", machine.cache.join("target-bench"));
+    command.env("CARGO_TARGET_DIR", target_directory(machine));
     // Its figures are its output, so it writes to the terminal itself.
     let status = command.status().with_context(|| format!("cannot start the benchmark {name}"))?;
     if !status.success() {

@@ -6,7 +6,7 @@ use crate::report::Tally;
 use crate::setup::{Consent, Purpose, prepare};
 use crate::step::{Step, show_log};
 use crate::toolchain::WASM;
-use crate::{budget, sqlx};
+use crate::{bench, budget, sqlx};
 use anyhow::{Result, bail};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -47,12 +47,19 @@ fn commands(machine: &Machine) -> Vec<(&'static str, Command)> {
     let mut browser =
         cargo(&["clippy", "--package", "app", "--lib", "--features", "hydrate", "--target", WASM]);
     browser.args(["--", "-D", "warnings"]);
+    let mut benchmarks = cargo(&["clippy", "--manifest-path", bench::MANIFEST, "--all-targets"]);
+    benchmarks.args(["--", "-D", "warnings"]).env("CARGO_TARGET_DIR", bench::target_directory(machine));
     let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     documentation.args(FEATURES).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     vec![
         ("check: formatting", cargo(&["fmt", "--all", "--check"])),
+        (
+            "check: formatting, benchmarks",
+            cargo(&["fmt", "--manifest-path", bench::MANIFEST, "--all", "--check"]),
+        ),
         ("check: lints, server side", server),
         ("check: lints, browser side", browser),
+        ("check: lints, benchmarks", benchmarks),
         ("check: documentation", documentation),
         ("check: dependencies", cargo(&["deny", "check", "bans", "licenses", "sources"])),
     ]

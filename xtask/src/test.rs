@@ -6,9 +6,9 @@ use crate::postgres::Cluster;
 use crate::report::{self, Tally};
 use crate::setup::{Consent, Purpose, prepare};
 use crate::step::{Step, seconds, show_log};
-use crate::{check, playwright};
+use crate::{bench, check, playwright};
 use anyhow::Result;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 pub fn run(machine: &Machine, consent: Consent, only: Option<&str>) -> Result<ExitCode> {
@@ -33,11 +33,12 @@ fn tests(machine: &Machine, only: Option<&str>) -> Result<Tally> {
     // Before the tests: some of them start `ops`, and a tree that does not build needs no tests.
     let console = build::console(machine, Profile::Debug)?;
     let rust = runner("Rust tests", || nextest(machine, &cluster, &console, only));
-    let browser = match only {
-        Some(_) => Tally::default(),
-        None => runner("browser tests", || playwright::run(machine, &console)),
-    };
-    Ok(rust.plus(browser))
+    if only.is_some() {
+        return Ok(rust);
+    }
+    let benchmarks = runner("tests of the benchmarks", || bench_tests(machine));
+    let browser = runner("browser tests", || playwright::run(machine, &console));
+    Ok(rust.plus(benchmarks).plus(browser))
 }
 
 /// A runner that cannot even run counts as one failure, and the next one still has its turn.
@@ -65,7 +66,27 @@ fn nextest(
     console.apply(&mut command);
     // What the tests' databases are made in; each test applies the migrations itself, to a copy of its own.
     command.env("TEST_DATABASE_URL", cluster.superuser_url()).env_remove("DATABASE_URL");
-    let finished = Step::new(machine, "Rust tests").attempt(command)?;
+    judged(machine, "Rust tests", command)
+}
+
+/// Programs that measure are wrong as easily as others, and nobody sees it in a figure.
+fn bench_tests(machine: &Machine) -> Result<Tally> {
+    let mut command = machine.command("cargo");
+    command.args([
+        "nextest",
+        "run",
+        "--no-fail-fast",
+        "--manifest-path",
+        bench::MANIFEST,
+        "--color",
+        "never",
+    ]);
+    command.env("CARGO_TARGET_DIR", bench::target_directory(machine));
+    judged(machine, "tests of the benchmarks", command)
+}
+
+fn judged(machine: &Machine, title: &str, nextest: Command) -> Result<Tally> {
+    let finished = Step::new(machine, title).attempt(nextest)?;
     if !finished.succeeded() {
         show_log(&finished);
     }
