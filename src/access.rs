@@ -23,9 +23,17 @@ pub enum Action {
     CreateProject,
     ViewProject(ProjectId),
     Push(ProjectId),
-    MoveBranch { branch: BranchId, to: Stage },
-    Merge { from: BranchId, into: BranchId },
+    MoveBranch {
+        branch: BranchId,
+        to: Stage,
+    },
+    Merge {
+        from: BranchId,
+        into: BranchId,
+    },
     Rebuild(BranchId),
+    /// Its settings, such as what a push does.
+    ConfigureBranch(BranchId),
     ViewRun(RunId),
     ViewLogs(RunId),
     CancelRun(RunId),
@@ -67,6 +75,10 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
         Action::Rebuild(branch) => {
             let (project, stage) = branch_of(conn, branch).await?;
             allow(role_in(conn, project).await?, Tool::Push, stage)
+        }
+        Action::ConfigureBranch(branch) => {
+            let (project, stage) = branch_of(conn, branch).await?;
+            allow(role_in(conn, project).await?, Tool::Settings, stage)
         }
         Action::ViewRun(run) => {
             let (project, stage) = run_of(conn, run).await?;

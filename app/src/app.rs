@@ -23,8 +23,11 @@ pub fn App() -> impl IntoView {
     Toasts::provide();
     Live::provide();
     Now::provide();
+    // The next page's code is on its way.
+    let (routing, set_routing) = signal(false);
     view! {
-        <Router>
+        <Router set_is_routing=set_routing>
+            <div class="routing" class:on=routing aria-hidden="true"></div>
             <Routes fallback=NotFoundPage>
                 <ParentRoute path=path!("") view=Frame ssr=SsrMode::Async>
                     <Route path=path!("/") view=ProjectsPage ssr=SsrMode::Async/>

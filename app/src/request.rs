@@ -1,7 +1,7 @@
 //! What a server function knows of its request: who asks, and the server's state.
 
 use crate::{error::Fault, state::AppState};
-use axum_parts::{accepts_page, parts};
+use axum_parts::{accepts_page, is_call, parts};
 use leptos::prelude::{provide_context, use_context};
 use leptos_axum::ResponseOptions;
 use odooops::{
@@ -35,11 +35,12 @@ pub fn me() -> Option<Me> {
     parts()?.extensions.get::<Me>().cloned()
 }
 
-/// The answer of a server function: a refusal also sets the HTTP status, unless a browser without script posted
-/// a form: it is sent back to its page, where the words stand.
+/// The answer of a server function: a refusal also sets the HTTP status. Not where a page asks while it is rendered,
+/// which knows itself what its status is, nor where a browser without script posted a form: it is sent back to its
+/// page, where the words stand.
 pub fn answer<T>(result: Result<T>) -> Result<T, Fault> {
     result.map_err(|error| {
-        if !accepts_page() {
+        if is_call() && !accepts_page() {
             set_status(error.status());
         }
         Fault(error)
@@ -86,6 +87,11 @@ mod axum_parts {
 
     pub fn parts() -> Option<Parts> {
         use_context::<Parts>()
+    }
+
+    /// Whether the request is for a server function.
+    pub fn is_call() -> bool {
+        parts().is_some_and(|parts| parts.uri.path().starts_with("/api/"))
     }
 
     pub fn accepts_page() -> bool {

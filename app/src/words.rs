@@ -44,10 +44,12 @@ pub fn of_code(detail: &Detail) -> String {
             return say!(errors.branch_second_production, branch = branch, production = production)
                 .to_string();
         }
+        "commit.format" => return say!(errors.commit_format, value = param("value")).to_string(),
         "commit.unknown" => say!(errors.commit_unknown),
         "console.answer" => say!(errors.console_answer),
         "console.unreachable" => say!(errors.console_unreachable),
         "database" => say!(errors.database),
+        "enum.unknown" => return say!(errors.enum_unknown, value = param("value")).to_string(),
         "environment" => say!(errors.environment),
         "environment.building" => say!(errors.environment_building),
         "environment.production_by_branch" => say!(errors.environment_production_by_branch),
@@ -72,6 +74,7 @@ pub fn of_code(detail: &Detail) -> String {
         "slug.characters" => say!(errors.slug_characters),
         "slug.length" => say!(errors.slug_length),
         "slug.uuid" => say!(errors.slug_uuid),
+        "stage.unknown" => return say!(errors.stage_unknown, value = param("value")).to_string(),
         "token" => say!(errors.token),
         "token.name_length" => say!(errors.token_name_length),
         code => return say!(errors.unknown, code = code.to_owned()).to_string(),

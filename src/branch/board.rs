@@ -66,5 +66,7 @@ pub struct Board {
     pub slug: Slug,
     pub name: String,
     pub clone_url: String,
+    /// Where the project is fetched from, and its developers push to; None when its own repository is the source.
+    pub remote_url: Option<String>,
     pub branches: Vec<BranchCard>,
 }

@@ -23,6 +23,7 @@ pub async fn board(conn: &mut PgConnection, actor: &Actor, slug: &Slug, urls: &U
         clone_url: urls.repository(&project.slug),
         slug: project.slug,
         name: project.name,
+        remote_url: project.remote_url,
         branches: query::cards(conn, project.id, urls).await?,
     })
 }
@@ -168,6 +169,46 @@ pub async fn rebuild_in_txn(conn: &mut PgConnection, actor: &Actor, id: BranchId
         commit: head,
     };
     run::service::queue_build_in_txn(conn, actor, new).await
+}
+
+/// Builds the branch of a run again: its latest commit, whichever the run was of. Gives the new run, and the project
+/// that it is found under.
+pub async fn rebuild_of_run_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    run: RunId,
+) -> Result<(Slug, RunId)> {
+    authorise(conn, actor, Action::ViewRun(run)).await?;
+    let branch = sqlx::query_scalar!("select branch_id from ops.runs where id = $1", run.0)
+        .fetch_one(&mut *conn)
+        .await?
+        .map(BranchId)
+        .ok_or(Error::not_found("branch"))?;
+    let project = query::project_of(conn, branch).await?.ok_or(Error::not_found("branch"))?;
+    let slug = project::query::slug_by_id(conn, project).await?.ok_or(Error::not_found("project"))?;
+    Ok((slug, rebuild_in_txn(conn, actor, branch).await?))
+}
+
+/// Says whether pushes to a branch are built, in the way of its stage.
+pub async fn set_build_on_push_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: BranchId,
+    build: bool,
+) -> Result<()> {
+    authorise(conn, actor, Action::ConfigureBranch(id)).await?;
+    let project = query::project_of(conn, id).await?.ok_or(Error::not_found("branch"))?;
+    let branches = query::list(conn, project, true).await?;
+    let branch = branches.iter().find(|b| b.id == id).ok_or(Error::not_found("branch"))?;
+    let on_push = if build { branch.stage.default_on_push() } else { OnPush::Nothing };
+    if on_push == branch.on_push {
+        return Ok(());
+    }
+    if !query::set_stage(conn, id, branch.stage, on_push).await? {
+        return Err(Error::not_found("branch"));
+    }
+    let detail = json!({ "branch": branch.name, "from": branch.on_push, "to": on_push });
+    record(conn, actor, "branch.on_push", project, id, detail).await
 }
 
 /// Puts a branch in a stage without a build of its own: how the demo project begins.

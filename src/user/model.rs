@@ -35,6 +35,8 @@ pub enum Tool {
     Push,
     MergeInto,
     MoveOut,
+    /// Settings of the branch.
+    Settings,
     Delete,
 }
 
@@ -42,19 +44,18 @@ impl Role {
     /// Odoo.sh's matrix of stage and tool.
     pub fn may(self, tool: Tool, stage: crate::branch::Stage) -> bool {
         use crate::branch::Stage::{Development, Production, Staging};
+        use Tool::{Connect, Logs, MergeInto, MoveOut, Settings};
         let administers = matches!(self, Self::Owner | Self::Admin);
         let tests = administers || self == Self::Tester;
         let develops = tests || self == Self::Developer;
         match (tool, stage) {
             (Tool::History, _) => true,
-            (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut | Tool::Delete, Development) => {
-                develops
-            }
-            (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut | Tool::Delete, Staging) => tests,
-            (Tool::Connect | Tool::Logs | Tool::MergeInto | Tool::MoveOut, Production) => administers,
-            (Tool::Delete, Production) => self == Self::Owner,
             (Tool::Push, Development | Staging) => develops,
             (Tool::Push, Production) => administers,
+            (Tool::Delete, Production) => self == Self::Owner,
+            (Connect | Logs | MergeInto | MoveOut | Settings | Tool::Delete, Development) => develops,
+            (Connect | Logs | MergeInto | MoveOut | Settings | Tool::Delete, Staging) => tests,
+            (Connect | Logs | MergeInto | MoveOut | Settings, Production) => administers,
         }
     }
 }
@@ -74,6 +75,7 @@ mod tests {
             (Tool::Push, ["DTAO", "DTAO", "AO"]),
             (Tool::MergeInto, ["DTAO", "TAO", "AO"]),
             (Tool::MoveOut, ["DTAO", "TAO", "AO"]),
+            (Tool::Settings, ["DTAO", "TAO", "AO"]),
             (Tool::Delete, ["DTAO", "TAO", "O"]),
         ];
         let roles = [

@@ -76,6 +76,22 @@ pub async fn rebuild(project: Slug, branch: BranchId) -> Result<RunId, Fault> {
     )
 }
 
+/// Says whether pushes to a branch are built.
+#[server(prefix = "/api/console", endpoint = "branch/on-push", output = Json)]
+pub async fn set_build_on_push(project: Slug, branch: BranchId, build: bool) -> Result<(), Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            service::set_build_on_push_in_txn(&mut txn, &visitor.actor, branch, build).await?;
+            txn.commit().await?;
+            go_on_at(&format!("/projects/{project}"));
+            Ok(())
+        }
+        .await,
+    )
+}
+
 /// What a merge would do, before it is done.
 #[server(prefix = "/api/console", endpoint = "branch/merge-preview", input = GetUrl, output = Json)]
 pub async fn preview_merge(from: BranchId, into: BranchId) -> Result<MergePreview, Fault> {

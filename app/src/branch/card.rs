@@ -10,11 +10,11 @@ use super::{
 use crate::{
     run::step_name,
     say,
-    ui::{Avatar, Glyph, Icon, Lasting, TimeAgo, VerdictMark, verdict_name},
+    ui::{Avatar, Glyph, Icon, Lasting, TimeAgo, VerdictMark, branch_anchor, verdict_name},
 };
 use leptos::{either::Either, prelude::*};
 use odooops::{
-    branch::{BranchCard, RunDot, Stage, Target},
+    branch::{BranchCard, OnPush, RunDot, Stage, Target},
     environment::EnvironmentState,
     id::BranchId,
     project::Slug,
@@ -43,16 +43,18 @@ pub fn Card(id: BranchId) -> impl IntoView {
         Memo::new(move |_| card.with(|card| card.as_ref().and_then(read)))
     };
     let latest = part(|card| card.runs.first().cloned());
-    let stage = Memo::new(move |_| card.with(|card| card.as_ref().map(|card| card.stage)));
-    let fresh = move || stage.get().is_some_and(|stage| stage != Stage::Development);
     view! {
         <li class="card" class:dragged=dragged class:over=move || merge.with(Option::is_some)
-            data-drop=target.as_ref().map(write_target) data-branch=shown_name.clone() data-testid="card"
+            id=branch_anchor(&shown_name) data-card=id.to_string() data-drop=target.as_ref().map(write_target)
+            data-branch=shown_name.clone() data-testid="card"
             on:pointerdown=move |event| press(state, id, &event)>
             <div class="card-head">
                 <Latest slug=slug.clone() latest/>
-                <span class="card-name" title=shown_name.clone()>{shown_name.clone()}</span>
-                <button type="button" class="icon-button grip needs-script" data-grip=id.to_string()
+                // Selected whole by a click. What is selected can be dragged as text too, and the card then not.
+                <span class="card-name" title=shown_name.clone() on:dragstart=|event| event.prevent_default()>
+                    {shown_name.clone()}
+                </span>
+                <button type="button" class="icon-button grip needs-script" data-grip=""
                     aria-label=say!(board.drag, branch = shown_name.clone()).to_string() aria-describedby="drag-help"
                     on:keydown=move |event| on_key(state, id, &event)
                     on:blur=move |_| super::keys::leave(state, id)>
@@ -61,13 +63,10 @@ pub fn Card(id: BranchId) -> impl IntoView {
                 <CardMenu id/>
             </div>
             <Commit card/>
+            <Notes card/>
             <Progress latest/>
             <div class="card-foot">
                 <History slug=slug.clone() card branch=shown_name.clone()/>
-                {move || fresh().then(|| view! {
-                    <span class="chip" title=say!(board.fresh_database_why)>{say!(board.fresh_database)}</span>
-                })}
-                <span class="grow"></span>
                 <Ways slug latest card branch=shown_name.clone()/>
             </div>
             {move || merge.get().map(|meaning| view! {
@@ -118,6 +117,32 @@ fn Commit(card: Memo<Option<BranchCard>>) -> impl IntoView {
                 <code>{head.sha.short().to_owned()}</code>
             </p>
         }),
+    }
+}
+
+/// What is not as one would expect of a branch.
+#[component]
+fn Notes(card: Memo<Option<BranchCard>>) -> impl IntoView {
+    let notes = Memo::new(move |_| {
+        card.with(|card| {
+            let card = card.as_ref()?;
+            let (fresh, quiet) = (card.stage != Stage::Development, card.on_push == OnPush::Nothing);
+            (fresh || quiet).then_some((fresh, quiet))
+        })
+    });
+    move || {
+        notes.get().map(|(fresh, quiet)| {
+            view! {
+                <p class="card-notes">
+                    {fresh.then(|| view! {
+                        <span class="chip" title=say!(board.fresh_database_why)>{say!(board.fresh_database)}</span>
+                    })}
+                    {quiet.then(|| view! {
+                        <span class="chip" title=say!(board.quiet_why) data-testid="quiet">{say!(board.quiet)}</span>
+                    })}
+                </p>
+            }
+        })
     }
 }
 
@@ -192,6 +217,7 @@ fn Ways(
     let log = Memo::new(move |_| latest.with(|run| run.as_ref().map(|run| build_href(&slug, run) + "#log")));
     let (to_log, to_odoo) = (branch.clone(), branch);
     view! {
+        <div class="ways">
         {move || log.get().map(|href| view! {
             <a class="way" href=href aria-label=say!(board.logs_of, branch = to_log.clone()).to_string()>
                 {say!(board.logs)}
@@ -203,6 +229,7 @@ fn Ways(
                 {say!(board.connect)}<Glyph icon=Icon::ExternalLink/>
             </a>
         })}
+        </div>
     }
     .into_any()
 }

@@ -90,7 +90,7 @@ impl Tracking {
         let id = self.pointer.with_value(|pointer| pointer.press.as_ref().map(|press| press.id));
         let Some(card) = id.and_then(|id| state.find(id)) else { return };
         state.drag.set(Some(Drag { id: card.id, name: card.name, over: None, by: By::Pointer }));
-        request_animation_frame(move || self.follow(state));
+        request_animation_frame(move || self.each_frame(state));
     }
 
     /// Forgets the press, and the drag if there was one.
@@ -118,13 +118,23 @@ impl Tracking {
         });
         let Some((far, touch)) = far.flatten() else { return };
         if state.drag.with_untracked(Option::is_some) {
+            // Where it is now is drawn with the next frame.
             event.prevent_default();
-            self.follow(state);
         } else if touch && far > TOUCH_SLOP {
             // A finger that moves at once wants to scroll.
             self.end(state);
         } else if !touch && far > MOUSE_SLOP {
             self.begin(state);
+        }
+    }
+
+    /// The pointer may have gone on since the last frame: what counts is where it lets go.
+    fn released(self, state: BoardState, event: &PointerEvent) {
+        if state.drag.with_untracked(|drag| drag.as_ref().is_some_and(|drag| drag.by == By::Pointer)) {
+            self.pointer.update_value(|pointer| {
+                (pointer.x, pointer.y) = (f64::from(event.client_x()), f64::from(event.client_y()));
+            });
+            self.follow(state);
         }
     }
 
@@ -151,10 +161,19 @@ impl Tracking {
         }
     }
 
-    fn scroll_along(self, state: BoardState) {
-        if !state.drag.with_untracked(|drag| drag.as_ref().is_some_and(|drag| drag.by == By::Pointer)) {
-            return;
+    /// For as long as a card hangs at the pointer.
+    fn each_frame(self, state: BoardState) {
+        let dragged =
+            state.drag.try_with_untracked(|drag| drag.as_ref().is_some_and(|drag| drag.by == By::Pointer));
+        if dragged == Some(true) {
+            self.scroll_along();
+            // The page may have moved below a pointer that rests.
+            self.follow(state);
+            request_animation_frame(move || self.each_frame(state));
         }
+    }
+
+    fn scroll_along(self) {
         let y = self.pointer.with_value(|pointer| pointer.y);
         let height = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(0.0);
         let step = if y < EDGE {
@@ -165,7 +184,6 @@ impl Tracking {
             return;
         };
         window().scroll_by_with_x_and_y(0.0, step);
-        self.follow(state);
     }
 }
 
@@ -175,7 +193,8 @@ pub fn follow_pointer(state: BoardState, surface: NodeRef<html::Div>) {
     provide_context(tracking);
     Effect::new(move |_| {
         let moved = window_event_listener(ev::pointermove, move |event| tracking.moved(state, &event));
-        let up = window_event_listener(ev::pointerup, move |_| {
+        let up = window_event_listener(ev::pointerup, move |event| {
+            tracking.released(state, &event);
             let drag = tracking.end(state);
             if let Some(Drag { id, over: Some(over), .. }) = drag {
                 state.drop_on(id, over);
@@ -189,14 +208,9 @@ pub fn follow_pointer(state: BoardState, surface: NodeRef<html::Div>) {
                 tracking.end(state);
             }
         });
-        let scroll =
-            set_interval_with_handle(move || tracking.scroll_along(state), Duration::from_millis(16));
         on_cleanup(move || {
             for listener in [moved, up, canceled, key] {
                 listener.remove();
-            }
-            if let Ok(scroll) = scroll {
-                scroll.clear();
             }
         });
     });

@@ -2,10 +2,14 @@
 //! cancels. Each step is said aloud.
 
 use super::{
+    api::write_target,
     drag::{By, Drag},
     state::{BoardState, meaning_words},
 };
-use crate::{say, ui::stage_name};
+use crate::{
+    say,
+    ui::{bring_into_view, stage_name},
+};
 use leptos::prelude::*;
 use odooops::{
     branch::{Stage, Target},
@@ -34,6 +38,7 @@ pub fn on_key(state: BoardState, id: BranchId, event: &KeyboardEvent) {
         (Some(drag), "ArrowLeft" | "ArrowRight" | "ArrowUp" | "ArrowDown") => {
             let over = next(state, &drag, &key);
             say_over(state, id, &over);
+            show(&over);
             state.drag.set(Some(Drag { over: Some(over), ..drag }));
         }
         _ => return,
@@ -91,6 +96,18 @@ fn next(state: BoardState, drag: &Drag, key: &str) -> Target {
     }
 }
 
+/// On a long board the place that was chosen may be out of sight. A stage is chosen by its head.
+fn show(over: &Target) {
+    let place = format!("[data-drop='{}']", write_target(over));
+    let selector = match over {
+        Target::Stage { .. } => format!("{place} > .column-head"),
+        Target::Branch { .. } => place,
+    };
+    if let Some(element) = document().query_selector(&selector).ok().flatten() {
+        bring_into_view(&element);
+    }
+}
+
 fn say_over(state: BoardState, id: BranchId, over: &Target) {
     let place = match over {
         Target::Stage { stage } => stage_name(*stage).to_owned(),
@@ -100,19 +117,22 @@ fn say_over(state: BoardState, id: BranchId, over: &Target) {
     state.said.set(say!(board.said.over, place = place, meaning = meaning).to_string());
 }
 
-/// Notes which grip has the focus, or that something else got it.
+/// Notes which card's grip or menu has the focus, or that something else got it.
 pub fn note_focus(state: BoardState, event: &FocusEvent) {
     let element = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-    let grip = element.and_then(|element| element.get_attribute("data-grip"));
-    state.focused.set_value(grip.and_then(|id| id.parse().ok()));
+    state.focused.set_value(element.and_then(|element| {
+        let card = element.closest("[data-card]").ok().flatten()?.get_attribute("data-card")?;
+        let part = ["[data-grip]", "summary"].into_iter().find(|part| element.matches(part) == Ok(true))?;
+        Some(format!("[data-card='{card}'] {part}"))
+    }));
 }
 
-/// Gives the focus back to the grip that had it, when nothing else has taken it since.
+/// Gives the focus back to what had it, when nothing else has taken it since.
 pub fn restore_focus(state: BoardState) {
-    let Some(id) = state.focused.try_get_value().flatten() else { return };
+    let Some(had) = state.focused.try_get_value().flatten() else { return };
     let nowhere = document().active_element().is_none_or(|element| element.tag_name() == "BODY");
-    let grip = document().query_selector(&format!("[data-grip='{id}']")).ok().flatten();
-    if nowhere && let Some(grip) = grip.and_then(|grip| grip.dyn_into::<HtmlElement>().ok()) {
-        grip.focus().ok();
+    let element = document().query_selector(&had).ok().flatten();
+    if nowhere && let Some(element) = element.and_then(|element| element.dyn_into::<HtmlElement>().ok()) {
+        element.focus().ok();
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use leptos::prelude::*;
 use odooops::{
-    branch::{BranchName, Move, Stage, Target},
+    branch::{BranchName, Move, OnPush, Stage, Target},
     id::BranchId,
 };
 
@@ -21,7 +21,7 @@ pub fn CardMenu(id: BranchId) -> impl IntoView {
     let name = state.find(id).map(|card| card.name);
     let label = say!(board.menu_of, branch = name.as_ref().map(BranchName::to_string).unwrap_or_default())
         .to_string();
-    let clone = name.map(|name| format!("git clone --branch {name} {}", state.clone_url()));
+    let clone = name.map(|name| format!("git clone --branch {name} {}", state.source()));
     let rebuild = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         state.rebuild(id);
@@ -37,6 +37,7 @@ pub fn CardMenu(id: BranchId) -> impl IntoView {
                 on:click=move |_| if let Some(clone) = &clone { copy(clone.clone()) }>
                 <Glyph icon=Icon::Copy/>{say!(board.copy_clone)}
             </button>
+            <OnPushEntry id/>
             <hr/>
             {Stage::ALL.map(|stage| view! { <MoveTo id stage/> }).collect_view()}
             <a class="menu-item" href=merge.href() on:click=move |event| { event.prevent_default(); state.ask.set(Some(Ask::any(id))) }>
@@ -52,6 +53,34 @@ fn Hidden(id: BranchId) -> impl IntoView {
     view! {
         <input type="hidden" name="project" value=BoardState::get().slug().to_string()/>
         <input type="hidden" name="branch" value=id.to_string()/>
+    }
+}
+
+/// What a push to the branch does: the other of the two.
+#[component]
+fn OnPushEntry(id: BranchId) -> impl IntoView {
+    let state = BoardState::get();
+    let card = state.card(id);
+    let quiet = Memo::new(move |_| {
+        card.with(|card| card.as_ref().is_some_and(|card| card.on_push == OnPush::Nothing))
+    });
+    move || {
+        let build = quiet.get();
+        let (icon, label) = match build {
+            true => (Icon::Hammer, say!(board.build_on_push)),
+            false => (Icon::Ban, say!(board.no_build_on_push)),
+        };
+        let go = move |event: web_sys::SubmitEvent| {
+            event.prevent_default();
+            state.set_build_on_push(id, build);
+        };
+        view! {
+            <form method="post" action="/api/console/branch/on-push" on:submit=go>
+                <Hidden id/>
+                <input type="hidden" name="build" value=build.to_string()/>
+                <button type="submit" class="menu-item"><Glyph icon/>{label}</button>
+            </form>
+        }
     }
 }
 

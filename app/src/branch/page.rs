@@ -38,7 +38,7 @@ impl LazyRoute for BoardPage {
                     {move || Suspend::new(async move {
                         match board.await {
                             Ok(board) => view! { <BoardView board/> }.into_any(),
-                            Err(fault) => not_shown(fault).into_any(),
+                            Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
                     })}
                 </Transition>
@@ -46,10 +46,4 @@ impl LazyRoute for BoardPage {
         }
         .into_any()
     }
-}
-
-fn not_shown(fault: Fault) -> impl IntoView {
-    #[cfg(feature = "ssr")]
-    crate::request::set_status(fault.0.status());
-    view! { <Failure error=fault.0/> }
 }

@@ -21,12 +21,14 @@ pub struct BoardState {
     moving: RwSignal<HashMap<BranchId, Stage>>,
     /// A board that came while something was being dragged.
     waiting: StoredValue<Option<Board>>,
+    /// How many boards the live connection brought.
+    heard: StoredValue<u64>,
     pub drag: RwSignal<Option<Drag>>,
     pub ask: RwSignal<Option<Ask>>,
     /// Read out to those who do not see the board.
     pub said: RwSignal<String>,
-    /// The card whose grip has the focus.
-    pub focused: StoredValue<Option<BranchId>>,
+    /// What of a card has the focus, as a selector.
+    pub focused: StoredValue<Option<String>>,
 }
 
 impl BoardState {
@@ -35,6 +37,7 @@ impl BoardState {
             board: RwSignal::new(board),
             moving: RwSignal::new(HashMap::new()),
             waiting: StoredValue::new(None),
+            heard: StoredValue::new(0),
             drag: RwSignal::new(None),
             ask: RwSignal::new(None),
             said: RwSignal::new(String::new()),
@@ -54,16 +57,37 @@ impl BoardState {
         self.board.with_untracked(|board| board.slug.clone())
     }
 
-    pub fn clone_url(self) -> String {
-        self.board.with_untracked(|board| board.clone_url.clone())
+    /// The repository that developers clone and push to.
+    pub fn source(self) -> String {
+        self.board.with_untracked(|board| board.remote_url.clone().unwrap_or_else(|| board.clone_url.clone()))
     }
 
     pub fn is_empty(self) -> bool {
         self.board.with(|board| board.branches.is_empty())
     }
 
-    /// A board from the server.
+    /// A board from the live connection.
     pub fn receive(self, board: Board) {
+        self.heard.update_value(|heard| *heard += 1);
+        self.show(board);
+    }
+
+    /// Asks for the board, for when the live connection is down. An answer that took longer than the live
+    /// connection's next word may be older than it, and is dropped: had it been newer, what made it so would be told
+    /// over the live connection too.
+    async fn ask_again(self) {
+        // The page may have been left meanwhile.
+        let Some(slug) = self.board.try_with_untracked(|board| board.slug.clone()) else { return };
+        let heard = self.heard.try_get_value();
+        let board = api::board(slug).await;
+        if let Ok(board) = board
+            && self.heard.try_get_value() == heard
+        {
+            self.show(board);
+        }
+    }
+
+    fn show(self, board: Board) {
         if self.drag.with_untracked(Option::is_some) {
             self.waiting.set_value(Some(board));
             return;
@@ -76,7 +100,7 @@ impl BoardState {
     /// Lets a board in that waited for the end of a drag.
     pub fn settle(self) {
         if let Some(board) = self.waiting.try_update_value(Option::take).flatten() {
-            self.receive(board);
+            self.show(board);
         }
     }
 
@@ -163,13 +187,10 @@ impl BoardState {
         }
         let (slug, name) = (self.slug(), card.name);
         spawn_local(async move {
-            let answer = api::move_branch(slug.clone(), id, api::write_target(&target), choice).await;
+            let answer = api::move_branch(slug, id, api::write_target(&target), choice).await;
             // Also when refused: the refusal says that somebody else was faster, then this shows it.
-            let board = api::board(slug).await;
+            self.ask_again().await;
             self.moving.try_update(|moving| moving.remove(&id));
-            if let Ok(board) = board {
-                self.receive(board);
-            }
             match answer {
                 Ok(moved) => toasts.done(outcome(&name, &moved)),
                 Err(fault) => toasts.failed(
@@ -185,14 +206,29 @@ impl BoardState {
         let toasts = Toasts::get();
         let (slug, name) = (self.slug(), card.name.to_string());
         spawn_local(async move {
-            match api::rebuild(slug.clone(), id).await {
+            match api::rebuild(slug, id).await {
                 Ok(_) => toasts.done(say!(board.done.rebuild, branch = name).to_string()),
                 Err(fault) => toasts
                     .failed(say!(board.failed.rebuilt, branch = name).to_string(), words::sentence(&fault.0)),
             }
-            if let Ok(board) = api::board(slug).await {
-                self.receive(board);
+            self.ask_again().await;
+        });
+    }
+
+    pub fn set_build_on_push(self, id: BranchId, build: bool) {
+        let Some(card) = self.find(id) else { return };
+        let toasts = Toasts::get();
+        let (slug, name) = (self.slug(), card.name.to_string());
+        spawn_local(async move {
+            match api::set_build_on_push(slug, id, build).await {
+                Ok(()) if build => toasts.done(say!(board.done.loud, branch = name).to_string()),
+                Ok(()) => toasts.done(say!(board.done.quiet, branch = name).to_string()),
+                Err(fault) => {
+                    toasts
+                        .failed(say!(board.failed.set, branch = name).to_string(), words::sentence(&fault.0));
+                }
             }
+            self.ask_again().await;
         });
     }
 }

@@ -1,4 +1,4 @@
-use super::current_slug;
+use super::{Drawer, current_slug};
 use crate::{
     say,
     ui::{Avatar, Glyph, Icon, ThemeSwitch},
@@ -8,7 +8,7 @@ use leptos_router::{components::A, hooks::use_location};
 use odooops::user::Me;
 
 #[component]
-pub fn Rail(me: Option<Me>) -> impl IntoView {
+pub fn Rail(me: Option<Me>, drawer: Drawer) -> impl IntoView {
     let slug = current_slug();
     let location = use_location();
     let on_builds = Memo::new(move |_| location.pathname.get().contains("/builds"));
@@ -29,7 +29,14 @@ pub fn Rail(me: Option<Me>) -> impl IntoView {
     };
     view! {
         <nav class="rail" id="rail" aria-label=say!(frame.navigation)>
-            <a class="rail-brand" href="/"><span class="rail-logo" aria-hidden="true"></span>{say!(frame.product)}</a>
+            <div class="rail-head">
+                <a class="rail-brand" href="/"><span class="rail-logo" aria-hidden="true"></span>{say!(frame.product)}</a>
+                <button type="button" class="icon-button only-narrow needs-script drawer-close"
+                    title=say!(frame.close_navigation) aria-label=say!(frame.close_navigation)
+                    on:click=move |_| drawer.put_away()>
+                    <Glyph icon=Icon::X/>
+                </button>
+            </div>
             <A attr:class="rail-link" href="/" exact=true><Glyph icon=Icon::FolderGit2/>{say!(frame.projects)}</A>
             {links}
             <div class="rail-foot">

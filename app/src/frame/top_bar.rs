@@ -1,3 +1,4 @@
+use super::Drawer;
 use crate::{
     live::{Link, Live},
     say,
@@ -29,7 +30,7 @@ fn crumbs(path: &str) -> Vec<(String, Option<String>)> {
 }
 
 #[component]
-pub fn TopBar(drawer: RwSignal<bool>) -> impl IntoView {
+pub fn TopBar(drawer: Drawer) -> impl IntoView {
     let location = use_location();
     let way = Memo::new(move |_| crumbs(&location.pathname.get()));
     let step = |(text, href): (String, Option<String>)| match href {
@@ -38,9 +39,9 @@ pub fn TopBar(drawer: RwSignal<bool>) -> impl IntoView {
     };
     view! {
         <header class="top-bar">
-            <button type="button" class="icon-button only-narrow needs-script" aria-controls="rail"
-                aria-expanded=move || drawer.get().to_string() aria-label=say!(frame.open_navigation)
-                on:click=move |_| drawer.set(true)>
+            <button type="button" class="icon-button only-narrow needs-script drawer-open-button" aria-controls="rail"
+                aria-expanded=move || drawer.is_open().to_string() aria-label=say!(frame.open_navigation)
+                on:click=move |_| drawer.pull_out()>
                 <Glyph icon=Icon::Menu/>
             </button>
             <nav aria-label=say!(frame.breadcrumbs)>

@@ -5,7 +5,7 @@ use super::{LINE_HEIGHT, LogBuffer, Window};
 use crate::{
     live::{Live, Topic},
     say,
-    ui::{Glyph, Icon},
+    ui::{Glyph, Icon, arrive},
 };
 use leptos::{html, prelude::*};
 use odooops::{id::RunId, log::LogLine, odoo::Record, run::LogLevel};
@@ -31,6 +31,8 @@ pub fn LogViewer(
     run: RunId,
     /// The first lines, rendered by the server.
     first: Vec<LogLine>,
+    /// How many there were when the page was made.
+    total: i64,
     /// The run failed: the first error is what people look for.
     #[prop(into)]
     failed: Signal<bool>,
@@ -56,12 +58,18 @@ pub fn LogViewer(
     viewer.measure();
     viewer.follow_end();
     viewer.open_at_error(failed);
+    let sent = viewer.buffer.with_untracked(LogBuffer::len);
+    // Without script no more will come.
+    let rest = (i64::try_from(sent).unwrap_or(i64::MAX) < total)
+        .then(|| say!(log.first_of, shown = sent.to_string(), total = total.to_string()).to_string());
+    arrive();
     view! {
-        <section class="log" aria-label=say!(log.title) data-testid="log">
-            <LogFoot viewer run active/>
+        <section class="log" id="log" aria-label=say!(log.title) data-testid="log">
+            <LogBar viewer run active/>
+            {rest.map(|rest| view! { <p class="log-rest without-script" data-testid="log-rest">{rest}</p> })}
             <div class="log-frame mono" tabindex="0" role="log" aria-live="off" node_ref=viewer.frame
                 on:scroll=move |_| viewer.scrolled()>
-                <LogLines viewer/>
+                <LogLines viewer active/>
             </div>
         </section>
     }
@@ -147,7 +155,7 @@ impl Viewer {
 }
 
 #[component]
-fn LogLines(viewer: Viewer) -> impl IntoView {
+fn LogLines(viewer: Viewer, active: Signal<bool>) -> impl IntoView {
     let window = Memo::new(move |_| {
         let total = viewer.buffer.with(LogBuffer::len);
         match viewer.viewport.get() {
@@ -158,7 +166,7 @@ fn LogLines(viewer: Viewer) -> impl IntoView {
     });
     let sizer = NodeRef::<html::Div>::new();
     let shift = NodeRef::<html::Ol>::new();
-    // Set through the object model: a style attribute would need a weaker Content-Security-Policy.
+    // On the elements themselves: the server's page has no measures, and scrolling renders nothing but lines.
     Effect::new(move |_| {
         let window = window.get();
         if let (Some(sizer), Some(shift)) = (sizer.get(), shift.get())
@@ -183,7 +191,9 @@ fn LogLines(viewer: Viewer) -> impl IntoView {
             </ol>
         </div>
         <Show when=move || viewer.buffer.with(LogBuffer::is_empty)>
-            <p class="log-empty muted">{say!(log.empty)}</p>
+            <p class="log-empty muted">
+                {move || if active.get() { say!(log.empty) } else { say!(log.empty_ended) }}
+            </p>
         </Show>
     }
     .into_any()
@@ -198,6 +208,11 @@ fn LogRow(line: LogLine, viewer: Viewer) -> impl IntoView {
         LogLevel::Info => "info",
         LogLevel::Warn => "warn",
         LogLevel::Error => "error",
+    };
+    let mark = match line.level {
+        LogLevel::Warn => Some(("W", say!(log.warning))),
+        LogLevel::Error => Some(("E", say!(log.error))),
+        LogLevel::Debug | LogLevel::Info => None,
     };
     let stream = line.stream.clone();
     let text: String = line.message.chars().take(SHOWN).collect();
@@ -214,6 +229,11 @@ fn LogRow(line: LogLine, viewer: Viewer) -> impl IntoView {
     view! {
         <li class=format!("log-line {level}") class:marked=marked data-seq=line.seq data-stream=stream>
             <span class="log-number" aria-hidden="true">{line.seq}</span>
+            <span class="log-mark">
+                {mark.map(|(letter, word)| view! {
+                    <span aria-hidden="true">{letter}</span><span class="sr-only">{word}</span>
+                })}
+            </span>
             {body}
             {cut.then(|| view! { <span class="muted">{say!(log.cut)}</span> })}
         </li>
@@ -232,9 +252,9 @@ fn short_logger(logger: &str) -> String {
     }
 }
 
-/// State, counts, search: sticks to the frame.
+/// State, counts, search, download: above the lines.
 #[component]
-fn LogFoot(viewer: Viewer, run: RunId, active: Signal<bool>) -> impl IntoView {
+fn LogBar(viewer: Viewer, run: RunId, active: Signal<bool>) -> impl IntoView {
     let sought = RwSignal::new(String::new());
     let found = Memo::new(move |_| sought.with(|text| viewer.buffer.with(|buffer| buffer.find(text))));
     let errors = Memo::new(move |_| viewer.buffer.with(|buffer| buffer.errors().len()));
@@ -246,7 +266,7 @@ fn LogFoot(viewer: Viewer, run: RunId, active: Signal<bool>) -> impl IntoView {
     let toggle = move |_| viewer.following.update(|following| *following = !*following);
     view! {
         <div class="log-bar">
-            <button type="button" class="button small" aria-pressed=move || viewer.following.get().to_string()
+            <button type="button" class="button small needs-script" aria-pressed=move || viewer.following.get().to_string()
                 on:click=toggle>
                 {move || match (viewer.following.get(), active.get()) {
                     (true, true) => say!(log.following),
@@ -258,16 +278,16 @@ fn LogFoot(viewer: Viewer, run: RunId, active: Signal<bool>) -> impl IntoView {
                 {move || say!(log.lines, n = viewer.buffer.with(LogBuffer::len).to_string()).to_string()}
             </span>
             <Show when=move || { errors.get() > 0 }>
-                <button type="button" class="button small log-errors" on:click=next_error>
+                <button type="button" class="button small log-errors needs-script" on:click=next_error>
                     {move || say!(log.errors, n = errors.get().to_string()).to_string()}
                 </button>
             </Show>
             <Show when=move || { warnings.get() > 0 }>
-                <button type="button" class="button small log-warnings" on:click=next_warning>
+                <button type="button" class="button small log-warnings needs-script" on:click=next_warning>
                     {move || say!(log.warnings, n = warnings.get().to_string()).to_string()}
                 </button>
             </Show>
-            <label class="log-search">
+            <label class="log-search needs-script">
                 <Glyph icon=Icon::Search/>
                 <input type="search" aria-label=say!(log.search) placeholder=say!(log.search) autocomplete="off"
                     prop:value=sought
@@ -286,7 +306,8 @@ fn LogFoot(viewer: Viewer, run: RunId, active: Signal<bool>) -> impl IntoView {
                     {move || say!(log.found, n = found.with(Vec::len).to_string()).to_string()}
                 </span>
             </Show>
-            <a class="button small" href=format!("/api/v1/runs/{run}/logs") rel="external" download=format!("{run}.log")>
+            <a class="button small" href=format!("/api/v1/runs/{run}/logs") rel="external" download=format!("{run}.ndjson")
+                title=say!(log.download_why)>
                 {say!(log.download)}
             </a>
         </div>

@@ -1,5 +1,5 @@
 #[cfg(feature = "ssr")]
-use crate::request::{Visitor, answer};
+use crate::request::{Visitor, answer, go_on_at};
 use crate::{codec::Json, error::Fault};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
 use odooops::{
@@ -21,6 +21,9 @@ pub async fn run(id: RunId) -> Result<RunView, Fault> {
     )
 }
 
+/// How many builds the grid shows.
+pub const LATEST: i64 = 500;
+
 /// The latest builds of a project, newest first.
 #[server(prefix = "/api/console", endpoint = "runs", input = GetUrl, output = Json)]
 pub async fn runs(project: Slug) -> Result<Vec<RunSummary>, Fault> {
@@ -28,7 +31,24 @@ pub async fn runs(project: Slug) -> Result<Vec<RunSummary>, Fault> {
         async {
             let visitor = Visitor::require()?;
             let mut txn = visitor.begin().await?;
-            odooops::run::service::list(&mut txn, &visitor.actor, &project, 500).await
+            odooops::run::service::list(&mut txn, &visitor.actor, &project, LATEST).await
+        }
+        .await,
+    )
+}
+
+/// Builds the branch of a build again.
+#[server(prefix = "/api/console", endpoint = "run/rebuild", output = Json)]
+pub async fn rebuild_run(id: RunId) -> Result<RunId, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            let (slug, run) =
+                odooops::branch::service::rebuild_of_run_in_txn(&mut txn, &visitor.actor, id).await?;
+            txn.commit().await?;
+            go_on_at(&format!("/projects/{slug}/builds/{run}"));
+            Ok(run)
         }
         .await,
     )

@@ -6,19 +6,21 @@ use crate::{
     error::Fault,
     live::{Live, Topic},
     say,
-    ui::{Empty, Failure, Glyph, Skeleton, TimeAgo, VerdictMark, stage_icon, stage_name, verdict_name},
+    ui::{
+        Empty, Failure, Glyph, Lasting, Skeleton, TimeAgo, VerdictMark, stage_icon, stage_name, verdict_name,
+    },
 };
-use leptos::prelude::*;
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
 use leptos_meta::Title;
 use leptos_router::{LazyRoute, hooks::use_params_map, lazy_route};
 use odooops::{
     Error,
     branch::{Board, Stage},
-    id::ProjectId,
+    id::RunId,
     project::Slug,
     run::RunSummary,
 };
-use serde::de::IgnoredAny;
+use std::{cell::RefCell, time::Duration};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, KeyboardEvent};
 
@@ -34,28 +36,37 @@ impl LazyRoute for BuildsPage {
     fn view(_page: Self) -> AnyView {
         let params = use_params_map();
         let slug = Memo::new(move |_| params.read().get("slug").unwrap_or_default());
-        let data = Resource::new(
+        let data: Resource<Loaded> = Resource::new(
             move || slug.get(),
             |slug| async move {
                 let slug = Slug::parse(&slug).map_err(|_| Fault(Error::not_found("project")))?;
                 // The board gives the order of the rows.
-                Ok::<_, Fault>((load_board(slug.clone()).await?, api::runs(slug).await?))
+                Ok((load_board(slug.clone()).await?, api::runs(slug).await?))
             },
         );
         // Of its own, not read from the data: loading again must not subscribe again.
-        let project = RwSignal::new(None::<ProjectId>);
+        let shown = RwSignal::new(None::<Board>);
         Effect::new(move |_| {
             if let Some(Ok((board, _))) = data.get()
-                && project.get_untracked() != Some(board.project_id)
+                && shown
+                    .with_untracked(|shown| shown.as_ref().is_none_or(|b| b.project_id != board.project_id))
             {
-                project.set(Some(board.project_id));
+                shown.set(Some(board));
             }
         });
+        let again = Again { data, timer: StoredValue::new(None) };
         Effect::new(move |_| {
-            if let Some(project) = project.get() {
-                Live::get().subscribe(Topic::Board(project), None, move |_: IgnoredAny| data.refetch());
-            }
+            let Some(shown) = shown.get() else { return };
+            let (project, shown) = (shown.project_id, RefCell::new(Some(shown)));
+            Live::get().subscribe(Topic::Board(project), None, move |board: Board| {
+                // The first word tells how it is now: mostly as the page shows it already.
+                if shown.take().is_none_or(|shown| shown != board) {
+                    again.soon();
+                }
+            });
+            on_cleanup(move || again.stop());
         });
+        let current = RwSignal::new(None);
         view! {
             <Title text=move || format!("{} · {}", say!(run.builds_title), slug.get())/>
             <div class="page">
@@ -69,7 +80,14 @@ impl LazyRoute for BuildsPage {
                     {move || Suspend::new(async move {
                         match data.await {
                             Ok((_, runs)) if runs.is_empty() => view! { <NoBuilds slug=slug.get_untracked()/> }.into_any(),
-                            Ok((board, runs)) => view! { <Grid rows=rows(&board, runs) slug=board.slug/> }.into_any(),
+                            Ok((board, runs)) => {
+                                let more = runs.len() >= usize::try_from(api::LATEST).unwrap_or(usize::MAX);
+                                view! {
+                                    <Grid rows=rows(&board, runs) slug=board.slug current/>
+                                    {more.then(|| view! { <p class="grid-note muted small">{latest()}</p> })}
+                                }
+                                .into_any()
+                            }
                             Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
                     })}
@@ -78,6 +96,41 @@ impl LazyRoute for BuildsPage {
         }
         .into_any()
     }
+}
+
+type Loaded = Result<(Board, Vec<RunSummary>), Fault>;
+
+/// Changes come in bursts: a build that starts is told several times.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// Loads the page's data again, once for all changes of half a second.
+#[derive(Clone, Copy)]
+struct Again {
+    data: Resource<Loaded>,
+    timer: StoredValue<Option<TimeoutHandle>>,
+}
+
+impl Again {
+    fn soon(self) {
+        if self.timer.with_value(Option::is_some) {
+            return;
+        }
+        let load = move || {
+            self.timer.set_value(None);
+            self.data.refetch();
+        };
+        self.timer.set_value(set_timeout_with_handle(load, SETTLED).ok());
+    }
+
+    fn stop(self) {
+        if let Some(timer) = self.timer.try_update_value(Option::take).flatten() {
+            timer.clear();
+        }
+    }
+}
+
+fn latest() -> String {
+    say!(run.latest, n = api::LATEST.to_string()).to_string()
 }
 
 #[component]
@@ -116,8 +169,29 @@ fn rows(board: &Board, runs: Vec<RunSummary>) -> Vec<Row> {
     rows
 }
 
+/// One cell is reached by Tab, the others from there by arrow keys: without script all of them by Tab.
+#[derive(Clone, Copy)]
+struct Roving {
+    /// The cell that had the focus last.
+    current: RwSignal<Option<RunId>>,
+    first: Option<RunId>,
+    alive: RwSignal<bool>,
+}
+
+impl Roving {
+    fn skips(self, run: RunId) -> bool {
+        self.alive.get() && self.current.get().or(self.first) != Some(run)
+    }
+}
+
 #[component]
-fn Grid(rows: Vec<Row>, slug: Slug) -> impl IntoView {
+fn Grid(rows: Vec<Row>, slug: Slug, current: RwSignal<Option<RunId>>) -> impl IntoView {
+    let runs = || rows.iter().flat_map(|row| &row.runs).map(|run| run.id);
+    if current.get_untracked().is_some_and(|current| !runs().any(|run| run == current)) {
+        current.set(None);
+    }
+    let roving = Roving { current, first: runs().next(), alive: RwSignal::new(false) };
+    Effect::new(move |_| roving.alive.set(true));
     let rows = rows
         .into_iter()
         .enumerate()
@@ -126,7 +200,7 @@ fn Grid(rows: Vec<Row>, slug: Slug) -> impl IntoView {
                 .runs
                 .into_iter()
                 .enumerate()
-                .map(|(column, run)| view! { <td><Cell run slug=slug.clone() row=at column branch=row.name.clone()/></td> })
+                .map(|(column, run)| view! { <td><Cell run slug=slug.clone() row=at column branch=row.name.clone() roving/></td> })
                 .collect_view();
             view! {
                 <tr>
@@ -150,19 +224,32 @@ fn Grid(rows: Vec<Row>, slug: Slug) -> impl IntoView {
 }
 
 #[component]
-fn Cell(run: RunSummary, slug: Slug, row: usize, column: usize, branch: String) -> impl IntoView {
+fn Cell(
+    run: RunSummary,
+    slug: Slug,
+    row: usize,
+    column: usize,
+    branch: String,
+    roving: Roving,
+) -> impl IntoView {
+    let id = run.id;
     let verdict = run.status.verdict();
     let commit: String = run.commit_sha.chars().take(8).collect();
     let label =
         say!(run.cell, verdict = verdict_name(verdict), commit = commit.clone(), branch = branch).to_string();
     view! {
         <a class="cell" href=format!("/projects/{slug}/builds/{}", run.id) data-cell=format!("{row}:{column}")
-            aria-label=label title=run.commit_subject.unwrap_or_default()>
+            aria-label=label title=run.commit_subject.unwrap_or_default()
+            tabindex=move || roving.skips(id).then_some("-1") on:focus=move |_| roving.current.set(Some(id))>
             <VerdictMark verdict/>
             <code>{commit}</code>
-            <span class="muted small"><TimeAgo at=run.queued_at/></span>
+            <span class="cell-times muted small">
+                <TimeAgo at=run.queued_at/>
+                {run.started_at.map(|from| view! { <Lasting from to=run.finished_at/> })}
+            </span>
         </a>
     }
+    .into_any()
 }
 
 /// Arrow keys move the focus from cell to cell.
@@ -212,10 +299,11 @@ mod tests {
     #[test]
     fn builds_of_deleted_branches_keep_a_row() {
         let board = Board {
-            project_id: ProjectId(uuid::Uuid::nil()),
+            project_id: odooops::id::ProjectId(uuid::Uuid::nil()),
             slug: Slug::parse("demo").unwrap(),
             name: "Demo".to_owned(),
             clone_url: String::new(),
+            remote_url: None,
             branches: Vec::new(),
         };
         let rows = rows(&board, vec![run("a", false), run("b", false), run("a", false)]);

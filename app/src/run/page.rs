@@ -33,12 +33,18 @@ impl LazyRoute for BuildPage {
 
     fn view(_page: Self) -> AnyView {
         let params = use_params_map();
-        let id = Memo::new(move |_| params.read().get("run_id").and_then(|id| id.parse::<RunId>().ok()));
+        let asked = Memo::new(move |_| {
+            let params = params.read();
+            (
+                params.get("slug").unwrap_or_default(),
+                params.get("run_id").and_then(|id| id.parse::<RunId>().ok()),
+            )
+        });
         let run: Resource<Loaded> = Resource::new(
-            move || id.get(),
-            |id| async move {
+            move || asked.get(),
+            |(slug, id)| async move {
                 match id {
-                    Some(id) => load(id).await,
+                    Some(id) => load(&slug, id).await,
                     None => Err(Fault(Error::not_found("run"))),
                 }
             },
@@ -49,7 +55,11 @@ impl LazyRoute for BuildPage {
                     {move || Suspend::new(async move {
                         match run.await {
                             Ok((run, first)) => view! { <Build run first/> }.into_any(),
-                            Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
+                            Err(fault) => view! {
+                                <Title text=say!(run.not_shown)/>
+                                <Failure error=fault.0/>
+                            }
+                            .into_any(),
                         }
                     })}
                 </Transition>
@@ -60,8 +70,12 @@ impl LazyRoute for BuildPage {
 }
 
 /// The build, and its log for those whose role shows it.
-async fn load(id: RunId) -> Loaded {
+async fn load(slug: &str, id: RunId) -> Loaded {
     let run = api::run(id).await?;
+    // Below another project's address there is no such build.
+    if run.project_slug.as_str() != slug {
+        return Err(Fault(Error::not_found("run")));
+    }
     match first_lines(id).await {
         Ok(lines) => Ok((run, Some(lines))),
         Err(Fault(Error::Forbidden { .. })) => Ok((run, None)),
@@ -79,12 +93,13 @@ fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
     });
     let failed = Signal::derive(move || run.with(|run| run.status.verdict() == Verdict::Red));
     let active = Signal::derive(move || run.with(|run| !run.status.is_terminal()));
+    let total = run.with_untracked(|run| run.last_log_seq);
     view! {
         <Title text=say!(run.title, commit = commit).to_string()/>
         <BuildHead run/>
         <div class="build">
             {match first {
-                Some(first) => view! { <LogViewer run=id first failed active/> }.into_any(),
+                Some(first) => view! { <LogViewer run=id first total failed active/> }.into_any(),
                 None => view! { <p class="muted">{say!(run.no_log)}</p> }.into_any(),
             }}
             <aside class="build-side">

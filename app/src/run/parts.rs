@@ -1,13 +1,20 @@
 //! The parts of a build's page: head, steps, facts.
 
-use super::{api::CancelRun, step_name};
+use super::{
+    api::{CancelRun, RebuildRun},
+    step_name,
+};
 use crate::{
+    error::Fault,
     say,
-    ui::{Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, duration, verdict_name},
+    ui::{Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, branch_anchor, duration, verdict_name},
+    words,
 };
 use leptos::prelude::*;
 use odooops::{
     environment::EnvironmentState,
+    id::RunId,
+    project::Slug,
     run::{RunView, StepLine, StepState, Verdict},
 };
 
@@ -16,6 +23,7 @@ use odooops::{
 pub fn BuildHead(run: RwSignal<RunView>) -> impl IntoView {
     let commit = move || run.with(|run| run.commit_sha.chars().take(8).collect::<String>());
     let verdict = Signal::derive(move || run.with(|run| run.status.verdict()));
+    let slug = run.with_untracked(|run| run.project_slug.clone());
     view! {
         <header class="page-head build-head" data-testid="build" data-verdict=move || format!("{:?}", verdict.get()).to_lowercase()>
             <div class="build-title">
@@ -23,7 +31,12 @@ pub fn BuildHead(run: RwSignal<RunView>) -> impl IntoView {
                     <VerdictMark verdict/>
                     {move || say!(run.title, commit = commit()).to_string()}
                     {move || run.with(|run| run.branch.clone()).map(|branch| {
-                        view! { <span class="muted">{say!(run.of_branch, branch = branch.to_string()).to_string()}</span> }
+                        let board = format!("/projects/{slug}#{}", branch_anchor(branch.as_str()).replace('#', "%23"));
+                        view! {
+                            <a class="link muted" href=board title=say!(run.on_board)>
+                                {say!(run.of_branch, branch = branch.to_string()).to_string()}
+                            </a>
+                        }
                     })}
                 </h1>
                 <p class="build-line">
@@ -42,21 +55,22 @@ pub fn BuildHead(run: RwSignal<RunView>) -> impl IntoView {
     .into_any()
 }
 
+/// Connect, and what can be done to the build as it stands, with the refusal beside it.
 #[component]
 fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
-    let cancel = ServerAction::<CancelRun>::new();
     let url = Memo::new(move |_| {
         run.with(|run| {
             let environment = run.environment.as_ref()?;
             (environment.state == EnvironmentState::Running).then(|| environment.url.clone())
         })
     });
-    let active =
-        Memo::new(move |_| run.with(|run| !run.status.is_terminal() && run.cancel_requested_at.is_none()));
-    let page = StoredValue::new(
-        run.with_untracked(|run| format!("/projects/{}/builds/{}", run.project_slug, run.id)),
-    );
-    let id = run.with_untracked(|run| run.id);
+    let ended = Memo::new(move |_| run.with(|run| run.status.is_terminal()));
+    let canceled = Memo::new(move |_| run.with(|run| run.cancel_requested_at.is_some()));
+    let on_branch = Memo::new(move |_| run.with(|run| run.branch.is_some()));
+    // Made here and not where they are shown: the refusal outlives the button.
+    let cancel = ServerAction::<CancelRun>::new();
+    let rebuild = ServerAction::<RebuildRun>::new();
+    let slug = run.with_untracked(|run| run.project_slug.clone());
     view! {
         <div class="actions">
             {move || url.get().map(|url| view! {
@@ -64,14 +78,57 @@ fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
                     <Glyph icon=Icon::ExternalLink/>{say!(run.connect)}
                 </a>
             })}
-            <Show when=move || active.get()>
-                <ActionForm action=cancel>
-                    <input type="hidden" name="id" value=id.to_string()/>
-                    <input type="hidden" name="page" value=page.get_value()/>
-                    <button class="button" type="submit">{say!(run.cancel)}</button>
-                </ActionForm>
-            </Show>
+            {move || match ended.get() {
+                false => (!canceled.get()).then(|| view! { <Cancel run action=cancel/> }.into_any()),
+                true => on_branch.get().then(|| view! { <Rebuild run action=rebuild/> }.into_any()),
+            }}
+            <div class="action-answer" aria-live="polite">
+                {move || cancel.value().get().and_then(Result::err).map(refused)}
+                {move || rebuild.value().get().map(|answer| match answer {
+                    Ok(new) => view! {
+                        <p class="muted" data-testid="rebuilt">
+                            {say!(run.rebuilt)}" "<a class="link" href=build_href(&slug, new)>{say!(run.rebuilt_open)}</a>
+                        </p>
+                    }
+                    .into_any(),
+                    Err(fault) => refused(fault).into_any(),
+                })}
+            </div>
         </div>
+    }
+    .into_any()
+}
+
+fn refused(fault: Fault) -> impl IntoView {
+    view! { <p class="wrong" data-testid="refusal">{words::sentence(&fault.0)}</p> }
+}
+
+fn build_href(slug: &Slug, run: RunId) -> String {
+    format!("/projects/{slug}/builds/{run}")
+}
+
+#[component]
+fn Cancel(run: RwSignal<RunView>, action: ServerAction<CancelRun>) -> impl IntoView {
+    let id = run.with_untracked(|run| run.id);
+    view! {
+        <ActionForm action>
+            <input type="hidden" name="id" value=id.to_string()/>
+            <button class="button" type="submit" disabled=action.pending()>{say!(run.cancel)}</button>
+        </ActionForm>
+    }
+    .into_any()
+}
+
+#[component]
+fn Rebuild(run: RwSignal<RunView>, action: ServerAction<RebuildRun>) -> impl IntoView {
+    let id = run.with_untracked(|run| run.id);
+    view! {
+        <ActionForm action>
+            <input type="hidden" name="id" value=id.to_string()/>
+            <button class="button" type="submit" title=say!(run.rebuild_why) disabled=action.pending()>
+                <Glyph icon=Icon::RefreshCw/>{say!(run.rebuild)}
+            </button>
+        </ActionForm>
     }
     .into_any()
 }
@@ -86,7 +143,10 @@ pub fn Steps(run: RwSignal<RunView>) -> impl IntoView {
             <ol>
                 {move || rows().into_iter().map(|line| view! { <StepRow line/> }).collect_view()}
             </ol>
-            {move || rows().is_empty().then(|| view! { <p class="muted">{say!(run.waiting)}</p> })}
+            {move || rows().is_empty().then(|| {
+                let ended = run.with(|run| run.status.is_terminal());
+                view! { <p class="muted">{if ended { say!(run.no_steps) } else { say!(run.waiting) }}</p> }
+            })}
         </section>
     }
     .into_any()
@@ -133,6 +193,10 @@ pub fn Facts(run: RwSignal<RunView>) -> impl IntoView {
                         {run.worker_id.map(|worker| view! { <dt>{say!(run.worker)}</dt><dd class="mono">{worker}</dd> })}
                         {run.environment.map(|environment| view! {
                             <dt>{say!(run.hostname)}</dt><dd class="mono">{environment.hostname}</dd>
+                            {(environment.state == EnvironmentState::Running).then(|| view! {
+                                <dt>{say!(run.sign_in)}</dt>
+                                <dd>{say!(run.sign_in_how)}" "<code>{format!("environments/{}/admin.password", environment.id)}</code></dd>
+                            })}
                         })}
                         {run.superseded_by.map(|by| view! {
                             <dt>{say!(run.superseded)}</dt>

@@ -25,15 +25,22 @@ pub fn Dialog(
         dialog.remove_attribute("open").ok();
         dialog.show_modal().ok();
     });
-    let beside = move |event: web_sys::MouseEvent| {
-        let on_itself =
-            event.target().and_then(|target| target.dyn_into::<HtmlDialogElement>().ok()).is_some();
-        if on_itself {
+    // One that is only taken away does not give the focus back.
+    on_cleanup(move || {
+        if let Some(dialog) = node.try_get_untracked().flatten() {
+            dialog.close();
+        }
+    });
+    // Text is selected from inside to outside: only a press that began beside it closes.
+    let pressed_beside = StoredValue::new(false);
+    let press = move |event: web_sys::PointerEvent| pressed_beside.set_value(is_dialog(event.target()));
+    let release = move |event: web_sys::MouseEvent| {
+        if pressed_beside.get_value() && is_dialog(event.target()) {
             on_close.run(());
         }
     };
     view! {
-        <dialog node_ref=node class="dialog" open aria-labelledby="dialog-title" on:click=beside
+        <dialog node_ref=node class="dialog" open aria-labelledby="dialog-title" on:pointerdown=press on:click=release
             on:cancel=move |event: web_sys::Event| { event.prevent_default(); on_close.run(()) }>
             <div class="dialog-body">
                 <header class="dialog-head">
@@ -48,4 +55,9 @@ pub fn Dialog(
         </dialog>
     }
     .into_any()
+}
+
+/// The dialog itself, not what is in it: its body fills it, so that is what lies behind.
+fn is_dialog(target: Option<web_sys::EventTarget>) -> bool {
+    target.is_some_and(|target| target.has_type::<HtmlDialogElement>())
 }

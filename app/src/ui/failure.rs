@@ -3,11 +3,16 @@
 use super::{Glyph, Icon};
 use crate::{say, words};
 use leptos::prelude::*;
+use leptos_router::hooks::use_location;
 use odooops::Error;
 
-/// What happened, why, what to do, with the incident to quote.
+/// What happened, why, what to do, with the incident to quote. Stands for what the page was asked for, so the page's
+/// status says the same.
 #[component]
 pub fn Failure(error: Error, #[prop(optional, into)] title: Option<String>) -> impl IntoView {
+    #[cfg(feature = "ssr")]
+    crate::request::set_status(error.status());
+    let path = use_location().pathname;
     let title = title.unwrap_or_else(|| match error {
         Error::NotFound { .. } => say!(frame.not_found.title).to_string(),
         _ => say!(frame.failure.title).to_string(),
@@ -26,8 +31,8 @@ pub fn Failure(error: Error, #[prop(optional, into)] title: Option<String>) -> i
         Error::NotFound { .. } => {
             view! { <a class="button" href="/">{say!(frame.not_found.back)}</a> }.into_any()
         }
-        // An empty address is this page again, with and without script.
-        _ => view! { <a class="button" href="" rel="external">{say!(frame.failure.retry)}</a> }.into_any(),
+        // Without the query: it may carry the refusal of a form.
+        _ => view! { <a class="button" href=path rel="external">{say!(frame.failure.retry)}</a> }.into_any(),
     };
     view! {
         <section class="failure" role="alert">
@@ -38,6 +43,22 @@ pub fn Failure(error: Error, #[prop(optional, into)] title: Option<String>) -> i
             {action}
         </section>
     }
+}
+
+/// Why a form was refused that was sent without script: it comes back to its page, which is as it was.
+#[component]
+pub fn Refusal(error: Error) -> impl IntoView {
+    let path = use_location().pathname;
+    view! {
+        <section class="notice red" role="alert" data-testid="refusal">
+            <Glyph icon=Icon::TriangleAlert/>
+            <p class="grow">{words::sentence(&error)}</p>
+            <a class="icon-button" href=path rel="external" title=say!(ui.dismiss) aria-label=say!(ui.dismiss)>
+                <Glyph icon=Icon::X/>
+            </a>
+        </section>
+    }
+    .into_any()
 }
 
 #[component]

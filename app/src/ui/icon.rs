@@ -15,33 +15,19 @@ pub enum Icon {
     Ellipsis,
     GripVertical,
     ExternalLink,
-    ScrollText,
     RefreshCw,
     Copy,
     Check,
-    GitBranch,
     GitMerge,
-    GitCommitHorizontal,
     Plus,
     Globe,
     FlaskConical,
     Code,
-    ChevronDown,
-    ChevronsUpDown,
-    ChevronRight,
     TriangleAlert,
     Info,
-    WifiOff,
     FolderGit2,
-    ArrowRight,
-    ArrowLeft,
-    CircleUser,
-    CircleX,
-    Terminal,
-    Clock,
-    House,
-    KeyRound,
     Search,
+    Ban,
 }
 
 impl Icon {
@@ -76,9 +62,6 @@ impl Icon {
             Self::ExternalLink => {
                 r##"<path d="M15 3h6v6"/><path d="M10 14 21 3"/><path d="M18 13v6a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2V8a2 2 0 0 1 2-2h6"/>"##
             }
-            Self::ScrollText => {
-                r##"<path d="M15 12h-5"/><path d="M15 8h-5"/><path d="M19 17V5a2 2 0 0 0-2-2H4"/><path d="M8 21h12a2 2 0 0 0 2-2v-1a1 1 0 0 0-1-1H11a1 1 0 0 0-1 1v1a2 2 0 1 1-4 0V5a2 2 0 1 0-4 0v2a1 1 0 0 0 1 1h3"/>"##
-            }
             Self::RefreshCw => {
                 r##"<path d="M3 12a9 9 0 0 1 9-9 9.75 9.75 0 0 1 6.74 2.74L21 8"/><path d="M21 3v5h-5"/><path d="M21 12a9 9 0 0 1-9 9 9.75 9.75 0 0 1-6.74-2.74L3 16"/><path d="M8 16H3v5"/>"##
             }
@@ -86,14 +69,8 @@ impl Icon {
                 r##"<rect width="14" height="14" x="8" y="8" rx="2" ry="2"/><path d="M4 16c-1.1 0-2-.9-2-2V4c0-1.1.9-2 2-2h10c1.1 0 2 .9 2 2"/>"##
             }
             Self::Check => r##"<path d="M20 6 9 17l-5-5"/>"##,
-            Self::GitBranch => {
-                r##"<path d="M15 6a9 9 0 0 0-9 9V3"/><circle cx="18" cy="6" r="3"/><circle cx="6" cy="18" r="3"/>"##
-            }
             Self::GitMerge => {
                 r##"<circle cx="18" cy="18" r="3"/><circle cx="6" cy="6" r="3"/><path d="M6 21V9a9 9 0 0 0 9 9"/>"##
-            }
-            Self::GitCommitHorizontal => {
-                r##"<circle cx="12" cy="12" r="3"/><line x1="3" x2="9" y1="12" y2="12"/><line x1="15" x2="21" y1="12" y2="12"/>"##
             }
             Self::Plus => r##"<path d="M5 12h14"/><path d="M12 5v14"/>"##,
             Self::Globe => {
@@ -103,33 +80,14 @@ impl Icon {
                 r##"<path d="M14 2v6a2 2 0 0 0 .245.96l5.51 10.08A2 2 0 0 1 18 22H6a2 2 0 0 1-1.755-2.96l5.51-10.08A2 2 0 0 0 10 8V2"/><path d="M6.453 15h11.094"/><path d="M8.5 2h7"/>"##
             }
             Self::Code => r##"<path d="m16 18 6-6-6-6"/><path d="m8 6-6 6 6 6"/>"##,
-            Self::ChevronDown => r##"<path d="m6 9 6 6 6-6"/>"##,
-            Self::ChevronsUpDown => r##"<path d="m7 15 5 5 5-5"/><path d="m7 9 5-5 5 5"/>"##,
-            Self::ChevronRight => r##"<path d="m9 18 6-6-6-6"/>"##,
             Self::TriangleAlert => {
                 r##"<path d="m21.73 18-8-14a2 2 0 0 0-3.48 0l-8 14A2 2 0 0 0 4 21h16a2 2 0 0 0 1.73-3"/><path d="M12 9v4"/><path d="M12 17h.01"/>"##
             }
             Self::Info => r##"<circle cx="12" cy="12" r="10"/><path d="M12 16v-4"/><path d="M12 8h.01"/>"##,
-            Self::WifiOff => {
-                r##"<path d="M12 20h.01"/><path d="M8.5 16.429a5 5 0 0 1 7 0"/><path d="M5 12.859a10 10 0 0 1 5.17-2.69"/><path d="M19 12.859a10 10 0 0 0-2.007-1.523"/><path d="M2 8.82a15 15 0 0 1 4.177-2.643"/><path d="M22 8.82a15 15 0 0 0-11.288-3.764"/><path d="m2 2 20 20"/>"##
-            }
             Self::FolderGit2 => {
                 r##"<path d="M18 19a5 5 0 0 1-5-5v8"/><path d="M9 20H4a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2h3.9a2 2 0 0 1 1.69.9l.81 1.2a2 2 0 0 0 1.67.9H20a2 2 0 0 1 2 2v5"/><circle cx="13" cy="12" r="2"/><circle cx="20" cy="19" r="2"/>"##
             }
-            Self::ArrowRight => r##"<path d="M5 12h14"/><path d="m12 5 7 7-7 7"/>"##,
-            Self::ArrowLeft => r##"<path d="m12 19-7-7 7-7"/><path d="M19 12H5"/>"##,
-            Self::CircleUser => {
-                r##"<circle cx="12" cy="12" r="10"/><circle cx="12" cy="10" r="3"/><path d="M7 20.662V19a2 2 0 0 1 2-2h6a2 2 0 0 1 2 2v1.662"/>"##
-            }
-            Self::CircleX => r##"<circle cx="12" cy="12" r="10"/><path d="m15 9-6 6"/><path d="m9 9 6 6"/>"##,
-            Self::Terminal => r##"<path d="M12 19h8"/><path d="m4 17 6-6-6-6"/>"##,
-            Self::Clock => r##"<circle cx="12" cy="12" r="10"/><path d="M12 6v6l4 2"/>"##,
-            Self::House => {
-                r##"<path d="M15 21v-8a1 1 0 0 0-1-1h-4a1 1 0 0 0-1 1v8"/><path d="M3 10a2 2 0 0 1 .709-1.528l7-6a2 2 0 0 1 2.582 0l7 6A2 2 0 0 1 21 10v9a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z"/>"##
-            }
-            Self::KeyRound => {
-                r##"<path d="M2.586 17.414A2 2 0 0 0 2 18.828V21a1 1 0 0 0 1 1h3a1 1 0 0 0 1-1v-1a1 1 0 0 1 1-1h1a1 1 0 0 0 1-1v-1a1 1 0 0 1 1-1h.172a2 2 0 0 0 1.414-.586l.814-.814a6.5 6.5 0 1 0-4-4z"/><circle cx="16.5" cy="7.5" r=".5" fill="currentColor"/>"##
-            }
+            Self::Ban => r##"<path d="M4.929 4.929 19.07 19.071"/><circle cx="12" cy="12" r="10"/>"##,
             Self::Search => r##"<path d="m21 21-4.34-4.34"/><circle cx="11" cy="11" r="8"/>"##,
         }
     }

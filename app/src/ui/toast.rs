@@ -17,16 +17,22 @@ struct Toast {
 pub struct Toasts {
     list: RwSignal<Vec<Toast>>,
     next: StoredValue<u64>,
+    /// Pointer or focus are on them: somebody reads.
+    held: StoredValue<bool>,
 }
 
 impl Toasts {
     const SHOWN: Duration = Duration::from_secs(6);
-    /// A refusal with its reason takes longer to read.
-    const SHOWN_FAILED: Duration = Duration::from_secs(12);
+    /// How long one stays that was held when its time was over, until it is looked at again.
+    const SHOWN_AFTER: Duration = Duration::from_secs(2);
     const MOST: usize = 4;
 
     pub fn provide() {
-        provide_context(Self { list: RwSignal::new(Vec::new()), next: StoredValue::new(0) });
+        provide_context(Self {
+            list: RwSignal::new(Vec::new()),
+            next: StoredValue::new(0),
+            held: StoredValue::new(false),
+        });
     }
 
     pub fn get() -> Self {
@@ -46,11 +52,23 @@ impl Toasts {
         self.next.set_value(id + 1);
         self.list.update(|list| {
             list.push(Toast { id, failed, title, text });
-            let surplus = list.len().saturating_sub(Self::MOST);
-            list.drain(..surplus);
+            if list.len() > Self::MOST {
+                // The oldest that went well, else the oldest.
+                list.remove(list.iter().position(|toast| !toast.failed).unwrap_or(0));
+            }
         });
-        let shown = if failed { Self::SHOWN_FAILED } else { Self::SHOWN };
-        set_timeout(move || self.dismiss(id), shown);
+        // A failure has a reason to be read: it stays until somebody puts it away.
+        if !failed {
+            self.expire(id, Self::SHOWN);
+        }
+    }
+
+    fn expire(self, id: u64, after: Duration) {
+        let over = move || match self.held.try_get_value() {
+            Some(true) => self.expire(id, Self::SHOWN_AFTER),
+            _ => self.dismiss(id),
+        };
+        set_timeout(over, after);
     }
 
     fn dismiss(self, id: u64) {
@@ -61,8 +79,11 @@ impl Toasts {
 #[component]
 pub fn ToastList() -> impl IntoView {
     let toasts = Toasts::get();
+    let hold = move |held| toasts.held.set_value(held);
     view! {
-        <div class="toasts" role="status" aria-live="polite">
+        <div class="toasts" role="status" aria-live="polite"
+            on:pointerenter=move |_| hold(true) on:pointerleave=move |_| hold(false)
+            on:focusin=move |_| hold(true) on:focusout=move |_| hold(false)>
             <For each=move || toasts.list.get() key=|toast| toast.id let:toast>
                 <div class="toast" class:failed=toast.failed data-testid="toast">
                     <Glyph icon=if toast.failed { Icon::TriangleAlert } else { Icon::Check }/>
@@ -71,7 +92,7 @@ pub fn ToastList() -> impl IntoView {
                         {(!toast.text.is_empty()).then(|| view! { <p class="muted">{toast.text}</p> })}
                     </div>
                     <button type="button" class="icon-button" aria-label=say!(ui.dismiss)
-                        on:click=move |_| toasts.dismiss(toast.id)>
+                        on:click=move |_| { hold(false); toasts.dismiss(toast.id) }>
                         <Glyph icon=Icon::X/>
                     </button>
                 </div>

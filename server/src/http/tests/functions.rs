@@ -29,7 +29,13 @@ fn functions(f: &Fixture) -> Vec<Function> {
         get("/api/console/run", format!("id={run}"), Pass::Member),
         get("/api/console/log", format!("id={run}"), Pass::Develops),
         get("/api/console/runs", "project=demo".to_owned(), Pass::Member),
+        post(
+            "/api/console/branch/on-push",
+            format!("project=demo&branch={feature}&build=false"),
+            Pass::Develops,
+        ),
         post("/api/console/branch/rebuild", format!("project=demo&branch={feature}"), Pass::Develops),
+        post("/api/console/run/rebuild", format!("id={run}"), Pass::Develops),
         post("/api/console/run/cancel", format!("id={run}"), Pass::Develops),
         // It is in development: dropping it there moves nothing. Real moves are tested with the board's rules.
         post(
