@@ -22,9 +22,13 @@ pub struct Link {
     token: String,
 }
 
-pub async fn show(Query(link): Query<Link>, Extension(nonce): Extension<Nonce>) -> Response {
+pub async fn show(
+    Query(link): Query<Link>,
+    headers: HeaderMap,
+    Extension(nonce): Extension<Nonce>,
+) -> Response {
     let body = if is_token(&link.token) { form(&link.token, &nonce) } else { explain(None) };
-    Html(page(&body, &nonce)).into_response()
+    Html(page(&body, theme(&headers), &nonce)).into_response()
 }
 
 pub async fn redeem(
@@ -34,10 +38,10 @@ pub async fn redeem(
     headers: HeaderMap,
     Form(link): Form<Link>,
 ) -> Response {
-    match sign_in(&web, address, &headers, &link.token).await {
+    match sign_in(&web, address, &headers, token_of(&link.token)).await {
         Ok(response) => response,
         Err(error @ Error::Forbidden { .. }) => {
-            (StatusCode::FORBIDDEN, Html(page(&explain(Some(&error)), &nonce))).into_response()
+            (StatusCode::FORBIDDEN, Html(page(&explain(Some(&error)), theme(&headers), &nonce))).into_response()
         }
         Err(error) => Problem(error).into_response(),
     }
@@ -68,6 +72,20 @@ pub async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Result<Resp
     Ok(([(header::SET_COOKIE, cookie::clear(&web)?)], Redirect::to("/sign-in")).into_response())
 }
 
+/// The token of what somebody pasted: the whole link, or what they took for the part that matters.
+fn token_of(pasted: &str) -> &str {
+    let token = pasted.rsplit_once("token=").map_or(pasted, |(_, token)| token).trim();
+    token.split(|c: char| c == '&' || c == '#' || c.is_whitespace()).next().unwrap_or_default()
+}
+
+/// The theme that the console's pages were switched to.
+fn theme(headers: &HeaderMap) -> Option<&'static str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, chosen) = pairs.find(|(key, _)| *key == "theme")?;
+    ["light", "dark"].into_iter().find(|known| *known == chosen)
+}
+
 /// What a token can be made of, so that it may stand in HTML as it is.
 fn is_token(text: &str) -> bool {
     !text.is_empty()
@@ -91,13 +109,23 @@ document.prerendering ? document.addEventListener("prerenderingchange", go, {{ o
 
 fn explain(error: Option<&Error>) -> String {
     let problem = error.map(|error| format!(r#"<p role="alert">{}</p>"#, app::words::sentence(error)));
-    format!("{}<p>{}</p><pre>ops login-link</pre>", problem.unwrap_or_default(), say!(sign_in.how))
+    format!(
+        r#"{problem}<p>{how}</p><pre>ops login-link</pre>
+<form method="post" action="/sign-in"><label for="token">{paste}</label>
+<input id="token" name="token" required autocomplete="off" spellcheck="false">
+<button type="submit">{button}</button></form>"#,
+        problem = problem.unwrap_or_default(),
+        how = say!(sign_in.how),
+        paste = say!(sign_in.paste),
+        button = say!(sign_in.button),
+    )
 }
 
-fn page(body: &str, nonce: &Nonce) -> String {
+fn page(body: &str, theme: Option<&str>, nonce: &Nonce) -> String {
+    let theme = theme.map(|theme| format!(r#" data-theme="{theme}""#)).unwrap_or_default();
     format!(
         r#"<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"{theme}><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex"><link rel="icon" href="/static/icon.svg" type="image/svg+xml"><title>{title} - OdooOps</title><style nonce="{nonce}">{STYLE}</style></head>
 <body><main data-testid="sign-in"><h1>OdooOps</h1>{body}</main></body></html>"#,
         title = say!(sign_in.title),
@@ -106,7 +134,7 @@ fn page(body: &str, nonce: &Nonce) -> String {
 
 /// Enough to be calm in light and dark; the console's stylesheet is not needed to sign in.
 const STYLE: &str = "\
-:root{color-scheme:light dark}\
+:root{color-scheme:light dark}:root[data-theme=light]{color-scheme:light}:root[data-theme=dark]{color-scheme:dark}\
 body{margin:0;min-height:100dvh;display:grid;place-items:center;font:14px/22px Inter,system-ui,sans-serif;\
 background:light-dark(#faf9f8,#171615);color:light-dark(#23211f,#e9e6e3)}\
 main{width:min(360px,calc(100vw - 48px));box-sizing:border-box;padding:32px;border:1px solid \
@@ -114,6 +142,9 @@ light-dark(#e2dfdb,#383532);border-radius:10px;background:light-dark(#fff,#1f1d1
 h1{margin:0 0 16px;font-size:20px;line-height:28px;font-weight:500}p{margin:0 0 16px}\
 pre{margin:0;padding:8px 12px;border-radius:6px;background:light-dark(#f1efec,#141312);\
 font:12px/18px 'JetBrains Mono',ui-monospace,monospace}\
+pre+form{margin-top:24px}label{display:block;margin-bottom:4px}\
+input:not([type=hidden]){width:100%;height:36px;box-sizing:border-box;margin-bottom:12px;padding:0 10px;border:1px solid \
+light-dark(#918c86,#6f6a65);border-radius:6px;background:light-dark(#faf9f8,#171615);color:inherit;font:inherit}\
 button{width:100%;height:36px;border:0;border-radius:6px;font:inherit;font-weight:500;color:#fff;\
 background:oklch(45% .11 330);cursor:pointer}button:focus-visible{outline:2px solid oklch(72% .12 330);outline-offset:2px}\
 [role=alert]{padding:8px 12px;border-radius:6px;background:light-dark(#fbeae8,#3b1f1c)}";
@@ -128,5 +159,33 @@ mod tests {
             assert!(!is_token(bad), "{bad}");
         }
         assert!(is_token(odooops::session::Secret::new().expose()));
+    }
+
+    #[test]
+    fn links_are_pasted_whole_in_part_and_with_what_stood_around() {
+        for pasted in [
+            "AB-c_1",
+            " AB-c_1\n",
+            "http://localhost:3000/sign-in?token=AB-c_1",
+            "open http://localhost:3000/sign-in?token=AB-c_1 soon",
+            "token=AB-c_1&x=y",
+            "/sign-in?token=AB-c_1#x",
+        ] {
+            assert_eq!(token_of(pasted), "AB-c_1", "{pasted:?}");
+        }
+        assert_eq!(token_of(""), "");
+    }
+
+    #[test]
+    fn the_theme_is_one_of_two_words() {
+        let of = |cookies: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, axum::http::HeaderValue::from_static(cookies));
+            theme(&headers)
+        };
+        assert_eq!(of("a=b; theme=dark"), Some("dark"));
+        assert_eq!(of("theme=light"), Some("light"));
+        assert_eq!(of("theme=\"><script>"), None);
+        assert_eq!(of("xtheme=dark"), None);
     }
 }
