@@ -15,6 +15,8 @@ pub mod user;
 #[cfg(feature = "native")]
 pub mod access;
 #[cfg(feature = "native")]
+pub mod address;
+#[cfg(feature = "native")]
 pub mod audit;
 #[cfg(feature = "native")]
 pub mod config;

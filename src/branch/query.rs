@@ -185,7 +185,7 @@ pub async fn set_stage(conn: &mut PgConnection, id: BranchId, stage: Stage, on_p
     Ok(done.rows_affected() == 1)
 }
 
-/// The branch is gone from the repository. Its environments go with it, production's but by hand.
+/// The branch is gone from the repository. Its builds and environments go with it, production's but by hand.
 pub async fn mark_deleted(
     conn: &mut PgConnection,
     project: ProjectId,
@@ -200,6 +200,14 @@ pub async fn mark_deleted(
     .fetch_optional(&mut *conn)
     .await?;
     if let Some(id) = id {
+        // First what is still built, and locked: what was published meanwhile is then seen as running.
+        let open = sqlx::query_scalar!(
+            "select id from ops.runs where branch_id = $1 and status in ('queued', 'claimed', 'running') for update",
+            id
+        );
+        for run in open.fetch_all(&mut *conn).await? {
+            sqlx::query!(r#"select ops.cancel_run($1) as "run: ()""#, run).fetch_one(&mut *conn).await?;
+        }
         sqlx::query!(
             "update ops.environments set state = 'destroying'
              where branch_id = $1 and stage <> 'production' and state in ('running', 'stopped', 'failed')",

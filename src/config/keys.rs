@@ -85,9 +85,6 @@ keys! {
     /// The ops database, `postgres://owner:password@host/database`, PostgreSQL 15 or newer. Replaces the embedded
     /// control cluster. Give it by environment or file: flags are visible to every process.
     database_url: Option<ConnectionUrl> = None;
-    /// The cluster of the environments' databases, as a role with CREATEDB and CREATEROLE. Replaces the embedded
-    /// tenants cluster.
-    tenants_url: Option<ConnectionUrl> = None;
     /// The folder with PostgreSQL's server programs (`initdb`, `postgres`). Found when not set.
     postgres_bin: Option<PathBuf> = None;
     /// The Docker daemon of this machine, `unix:///path`. Docker's own default when not set.
@@ -123,6 +120,8 @@ keys! {
     environment_tmp_mb: u64 = 256;
     /// Connections that an environment may hold to its database.
     environment_connections: u32 = 16;
+    /// How long a build may take before it is ended, in seconds.
+    build_timeout_seconds: u64 = 3600;
     /// What a build may print before it fails, in bytes.
     output_limit_bytes: u64 = 1 << 30;
     /// The folder with the console's browser side (scripts, styles).

@@ -154,6 +154,7 @@ impl Config {
         refuse("environment_tmp_mb", self.environment_tmp_mb < 16, "Odoo needs 16 or more");
         let connections = (4..=100).contains(&self.environment_connections);
         refuse("environment_connections", !connections, "write a number from 4 to 100");
+        refuse("build_timeout_seconds", self.build_timeout_seconds < 10, "write 10 or more");
         refuse("output_limit_bytes", self.output_limit_bytes < 1 << 20, "write 1048576 (1 MiB) or more");
         if let Some(bin) = &self.postgres_bin {
             refuse("postgres_bin", !bin.join("initdb").is_file(), "there is no initdb in this folder");

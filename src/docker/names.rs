@@ -35,6 +35,10 @@ pub fn layer(digest: &str) -> String {
     format!("odooops/layer:{digest}")
 }
 
+pub fn is_layer(image: &str) -> bool {
+    image.starts_with("odooops/layer:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,16 @@ pub struct Environment {
     pub commit_sha: String,
     pub database_name: String,
     pub container_id: Option<String>,
+    pub image: Option<String>,
     pub hostname: String,
+}
+
+/// Where a server that passed its gate is found, and what it runs.
+pub struct Published<'a> {
+    pub container: &'a str,
+    pub image: &'a str,
+    pub address: &'a str,
+    pub port: u16,
 }
 
 /// The label under which an environment is reached: project, branch and the end of the run's id.
@@ -78,7 +87,7 @@ pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Enviro
         Environment,
         r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
                run_id as "run_id: RunId", stage as "stage: Stage", state as "state: EnvironmentState",
-               commit_sha, database_name, container_id, hostname
+               commit_sha, database_name, container_id, image, hostname
            from ops.environments where run_id = $1 order by created_at desc limit 1"#,
         run.0
     );
@@ -91,7 +100,7 @@ pub async fn live(conn: &mut PgConnection) -> Result<Vec<Environment>> {
         Environment,
         r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
                run_id as "run_id: RunId", stage as "stage: Stage", state as "state: EnvironmentState",
-               commit_sha, database_name, container_id, hostname
+               commit_sha, database_name, container_id, image, hostname
            from ops.environments where state in ('building', 'running', 'stopped', 'destroying') order by id"#
     );
     Ok(environments.fetch_all(conn).await?)
@@ -101,18 +110,17 @@ pub async fn live(conn: &mut PgConnection) -> Result<Vec<Environment>> {
 pub async fn set_running(
     conn: &mut PgConnection,
     id: EnvironmentId,
-    container: &str,
-    address: &str,
-    port: u16,
+    published: &Published<'_>,
 ) -> Result<()> {
     let done = sqlx::query!(
         "update ops.environments
-         set state = 'running', container_id = $2, address = $3, port = $4, started_at = now()
-         where id = $1 and state in ('building', 'running', 'stopped')",
+         set state = 'running', container_id = $2, image = $3, address = $4, port = $5, started_at = now()
+         where id = $1 and state = 'building'",
         id.0,
-        container,
-        address,
-        i32::from(port)
+        published.container,
+        published.image,
+        published.address,
+        i32::from(published.port)
     )
     .execute(conn)
     .await?;
@@ -132,12 +140,20 @@ pub async fn set_state(conn: &mut PgConnection, id: EnvironmentId, state: Enviro
     one_row(done.rows_affected())
 }
 
-/// Where the server answers now: Docker may give another address after a restart.
-pub async fn set_address(conn: &mut PgConnection, id: EnvironmentId, address: &str, port: u16) -> Result<()> {
+/// Where the server answers now: Docker may give another address after a restart, and a container that is gone is
+/// replaced by another.
+pub async fn set_server(
+    conn: &mut PgConnection,
+    id: EnvironmentId,
+    container: &str,
+    address: &str,
+    port: u16,
+) -> Result<()> {
     sqlx::query!(
-        "update ops.environments set address = $2, port = $3
-         where id = $1 and state = 'running' and (address, port) is distinct from ($2, $3)",
+        "update ops.environments set container_id = $2, address = $3, port = $4
+         where id = $1 and state = 'running' and (container_id, address, port) is distinct from ($2, $3, $4)",
         id.0,
+        container,
         address,
         i32::from(port)
     )
@@ -146,13 +162,16 @@ pub async fn set_address(conn: &mut PgConnection, id: EnvironmentId, address: &s
     Ok(())
 }
 
-/// Of a branch only the newest environment stays; the reconciler takes the others away.
+/// Of a branch only the newest environment of a stage stays, and none of a stage that the branch has left; the
+/// reconciler takes the others away. One that somebody made beside the branch's own stage replaces only its like:
+/// never production.
 pub async fn retire_older(conn: &mut PgConnection, newest: EnvironmentId) -> Result<u64> {
     let done = sqlx::query!(
         "update ops.environments older set state = 'destroying'
-         from ops.environments newest
+         from ops.environments newest join ops.branches b on b.id = newest.branch_id
          where newest.id = $1 and older.branch_id = newest.branch_id and older.id <> newest.id
-           and older.created_at <= newest.created_at and older.state in ('running', 'stopped')",
+           and older.created_at <= newest.created_at and older.state in ('running', 'stopped')
+           and (older.stage = newest.stage or newest.stage = b.stage)",
         newest.0
     )
     .execute(conn)

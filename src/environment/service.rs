@@ -66,7 +66,9 @@ pub async fn destroy_in_txn(conn: &mut PgConnection, actor: &Actor, id: Environm
     .fetch_optional(&mut *conn)
     .await?
     .ok_or_else(|| Error::conflict(Detail::new("environment.building")))?;
-    sqlx::query!("select pg_notify('ops_run', $1)", row.project_id.to_string()).fetch_one(&mut *conn).await?;
+    sqlx::query!("select pg_notify('ops_environment', $1)", row.project_id.to_string())
+        .fetch_one(&mut *conn)
+        .await?;
     audit::record_in_txn(
         conn,
         actor,

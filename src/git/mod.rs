@@ -34,7 +34,6 @@ pub use command::{Git, GitSettings};
 pub use error::{GitError, Result};
 pub use http_backend::{Backend, BackendRequest};
 pub use merge::{Author, Merge, MergeDone, Merged, merge_branches, preview_merge};
-pub use network::is_public;
 pub use quarantine::Quarantine;
 pub use reconcile::{
     Missed, hold_heads_in_txn, keep_reconciling, missed_pushes, reconcile, reconcile_project,

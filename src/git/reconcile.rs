@@ -11,6 +11,7 @@ use crate::{
         service::{PushedBranch, branch_pushed_in_txn},
     },
     id::{ProjectId, RunId},
+    project,
 };
 use futures::StreamExt;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -57,14 +58,26 @@ pub async fn reconcile_project(
     project: ProjectId,
     remote: Option<&GitUrl>,
 ) -> Result<Vec<RunId>> {
+    let is_new = !repositories.of(project).exists();
     let repository = repositories.create(project).await?;
     if let Some(url) = remote {
-        repository.fetch(url).await?;
+        let fetched = repository.fetch(url).await;
+        note_fetch(pool, actor, project, fetched.as_ref().err()).await?;
+        fetched?;
     }
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     hold_heads_in_txn(&mut txn, project).await?;
     let known = branch::query::list(&mut txn, project, true).await?;
-    let missed = missed_pushes(repository.heads().await?, &known);
+    let heads = repository.heads().await?;
+    // A disk that is not there, or one from before: nobody deleted all branches at once.
+    if is_new && heads.is_empty() && known.iter().any(|branch| branch.head.is_some()) {
+        repository.remove_empty()?;
+        return Err(Error::internal(format!(
+            "the repository of project {project} is gone from {}, though the database knows its branches; put it back",
+            repository.path().display()
+        )));
+    }
+    let missed = missed_pushes(heads, &known);
     let mut runs = Vec::new();
     for Missed { name, head } in missed {
         tracing::info!(%project, branch = %name, deleted = head.is_none(), "recording a push that was missed");
@@ -73,6 +86,19 @@ pub async fn reconcile_project(
     txn.commit().await?;
     repository.mend_default_branch().await?;
     Ok(runs)
+}
+
+/// So that people see whether their project follows its remote, and why not.
+async fn note_fetch(
+    pool: &PgPool,
+    actor: &Actor,
+    project: ProjectId,
+    error: Option<&GitError>,
+) -> Result<()> {
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let error = error.map(|error| error.to_string().chars().take(1000).collect::<String>());
+    project::query::set_fetched(&mut txn, project, error.as_deref()).await?;
+    Ok(txn.commit().await?)
 }
 
 /// Which projects a look is at. Fetching takes as long as other machines like, so it is looked at on its own.

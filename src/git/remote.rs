@@ -1,7 +1,7 @@
 //! Fetching from a repository somewhere else.
 
 use super::{
-    command::GitCommand,
+    command::{Git, GitCommand},
     error::{GitError, Result},
     network,
     repository::Repository,
@@ -12,6 +12,9 @@ use std::{net::IpAddr, time::Duration};
 
 /// Odoo's own repository takes many minutes on a slow line.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// People wait for it.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Repository {
     /// Makes our branches those of the URL: new ones appear, deleted ones go, forced ones follow.
@@ -52,6 +55,15 @@ impl Repository {
         let command = pin(command, url, &addresses).timeout(FETCH_TIMEOUT);
         let command = command.arg("--end-of-options").arg(url.to_string()).args(refspecs);
         command.run().await.map(drop)
+    }
+}
+
+impl Git {
+    /// Whether there is a repository that we may read.
+    pub async fn look_at(&self, url: &GitUrl) -> Result<()> {
+        let addresses = network::resolve(url, self.settings().allow_private_hosts).await?;
+        let command = pin(self.command("ls-remote").args(["--quiet", "--heads"]), url, &addresses);
+        command.timeout(LOOK_TIMEOUT).arg("--end-of-options").arg(url.to_string()).run().await.map(drop)
     }
 }
 

@@ -96,6 +96,11 @@ impl Repository {
         self.path.join("HEAD").is_file()
     }
 
+    /// Takes away what [`Repositories::create`] made for nothing.
+    pub(super) fn remove_empty(&self) -> Result<()> {
+        fs::remove_dir_all(&self.path).map_err(GitError::io(&self.path))
+    }
+
     pub(super) fn command(&self, what: &'static str) -> GitCommand {
         self.git.command(what).git_dir(&self.path)
     }
@@ -191,8 +196,24 @@ impl Repository {
 
     /// Packs and prunes what pushes left behind, when there is enough of it.
     pub async fn tidy(&self) -> Result<()> {
+        self.remove_old_indexes()?;
         let command = self.command("gc").args(["--auto", "--quiet"]).config("gc.auto", "2000");
         command.timeout(std::time::Duration::from_secs(1800)).run().await.map(drop)
+    }
+}
+
+impl Repository {
+    /// Indexes of checkouts that were cut off.
+    fn remove_old_indexes(&self) -> Result<()> {
+        const OLD: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+        for entry in fs::read_dir(self.path.join("ops")).into_iter().flatten().flatten() {
+            let is_index = entry.file_name().to_string_lossy().starts_with("index-");
+            let age = entry.metadata().and_then(|data| data.modified()).map(|at| at.elapsed());
+            if is_index && age.is_ok_and(|age| age.is_ok_and(|age| age > OLD)) {
+                fs::remove_file(entry.path()).map_err(GitError::io(entry.path()))?;
+            }
+        }
+        Ok(())
     }
 }
 

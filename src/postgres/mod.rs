@@ -30,7 +30,7 @@ pub mod testing_tenants;
 pub use bootstrap::{bootstrap_control, bootstrap_tenants};
 pub use cluster::{Cluster, Kind};
 pub use error::PostgresError;
-pub use postmaster::{Output, Postmaster};
+pub use postmaster::{Output, Postmaster, forward_lines};
 pub use programs::Programs;
 pub use template::{TemplateBuild, TemplateName, TemplateState};
 pub use tenants::{Login, TenantDatabase, Tenants, database_name};

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
     process::{Child, Command},
     sync::mpsc::Sender,
     time::{Instant, sleep, timeout},
@@ -55,7 +55,7 @@ impl Postmaster {
             .spawn()
             .map_err(PostgresError::io(PathBuf::from(program)))?;
         if let (Output::Lines(sender), Some(stderr)) = (output, child.stderr.take()) {
-            tokio::spawn(forward(stderr, sender.clone()));
+            tokio::spawn(forward_lines(stderr, sender.clone()));
         }
         Ok(Self { name: name.to_owned(), child })
     }
@@ -111,10 +111,36 @@ fn says_ready(data: &Path) -> bool {
     text.lines().nth(7).is_some_and(|status| status.trim() == "ready")
 }
 
-async fn forward(stderr: tokio::process::ChildStderr, sender: Sender<String>) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        // The pipe is read on even when nobody listens: a full one would stop the server.
-        _ = sender.send(line).await;
+/// Longer lines come in parts: what a tenant makes the server log must not fill this process.
+const LONGEST_LINE: u64 = 64 << 10;
+
+/// What a process prints, line by line, until it ends. Lines that are not UTF-8 are shown as far as they are, and the
+/// pipe is read on when nobody listens: a full one would stop the process.
+pub async fn forward_lines(output: impl AsyncRead + Unpin, lines: Sender<String>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!((&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await, Ok(1..)) {
+        _ = lines.send(String::from_utf8_lossy(&line).trim_end().to_owned()).await;
+        line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hostile_output_neither_ends_the_reading_nor_fills_memory() {
+        let (lines, mut received) = tokio::sync::mpsc::channel(8);
+        let mut output = b"one\n\xff\xfe\n".to_vec();
+        output.extend(vec![b'x'; 100 << 10]);
+        output.extend(b"\nlast");
+        let reading = tokio::spawn(async move { forward_lines(output.as_slice(), lines).await });
+        let mut lengths = Vec::new();
+        while let Some(line) = received.recv().await {
+            lengths.push(line.len());
+        }
+        reading.await.unwrap();
+        assert_eq!(lengths, [3, 6, 64 << 10, 36 << 10, 4]);
     }
 }

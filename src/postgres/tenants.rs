@@ -20,6 +20,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
+/// Of sessions with an environment's own rights. Its tables are where Odoo puts them (the administrator's own path stops
+/// at PostgreSQL's), and what its code has put there must not hold us up.
+const SESSION: [(&str, &str); 2] = [("search_path", "public"), ("statement_timeout", "60s")];
+
 /// How an environment connects.
 #[derive(Debug, Clone)]
 pub struct Login {
@@ -51,15 +55,12 @@ pub struct Tenants {
 }
 
 impl Tenants {
-    /// The embedded cluster, or the one that `tenants_url` names. Connects when first used.
+    /// The embedded cluster. Connects when first used.
     pub fn open(config: &Config, installation: InstallationId) -> Result<Self, PostgresError> {
-        let options = match &config.tenants_url {
-            Some(url) => url.options()?,
-            None => socket_options(&config.tenants_socket_dir())
-                .username(TENANTS_ADMIN)
-                .password(Self::admin_password(config)?.expose_secret())
-                .database("postgres"),
-        };
+        let options = socket_options(&config.tenants_socket_dir())
+            .username(TENANTS_ADMIN)
+            .password(Self::admin_password(config)?.expose_secret())
+            .database("postgres");
         Ok(Self::new(options, installation))
     }
 
@@ -126,8 +127,7 @@ impl Tenants {
     /// A session with the environment's own rights: what its code has put there acts with no more than that.
     pub async fn connect_as(&self, login: &Login) -> Result<PgConnection, PostgresError> {
         let options = self.options.clone().username(&login.role).password(login.password.expose_secret());
-        // Its tables are where Odoo puts them; the administrator's own path stops at PostgreSQL's.
-        Ok(options.database(&login.database).options([("search_path", "public")]).connect().await?)
+        Ok(options.database(&login.database).options(SESSION).connect().await?)
     }
 
     /// Ends the environment's sessions and removes its database, then its role. Nothing there is fine.

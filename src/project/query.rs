@@ -51,6 +51,20 @@ pub async fn remote_url(conn: &mut PgConnection, id: ProjectId) -> Result<Option
     Ok(url)
 }
 
+/// How the last fetch went.
+pub async fn set_fetched(conn: &mut PgConnection, id: ProjectId, error: Option<&str>) -> Result<()> {
+    let done = sqlx::query!(
+        "update ops.projects
+         set fetched_at = case when $2::text is null then now() else fetched_at end, fetch_error = $2
+         where id = $1",
+        id.0,
+        error
+    )
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(Error::not_found("project")) }
+}
+
 pub async fn insert(
     conn: &mut PgConnection,
     id: ProjectId,

@@ -8,8 +8,9 @@ use crate::{
     id::ProjectId,
 };
 use sqlx::{PgConnection, PgPool};
+use std::time::Duration;
 
-/// What makes a project. The repository is created by the caller once the transaction is sure of the slug.
+/// What makes a project.
 #[derive(Debug, Clone)]
 pub struct NewProject {
     pub slug: Slug,
@@ -57,8 +58,12 @@ async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewProject)
     Ok(id)
 }
 
-/// Makes a project and its repository, and fetches the remote when there is one. The row is committed last: a
-/// repository without a project is swept away, a project without a repository would be broken.
+/// How long a new project's first fetch is waited for: small repositories are there at once, large ones appear when
+/// they are.
+const FIRST_FETCH: Duration = Duration::from_secs(5);
+
+/// Makes a project and its repository. A remote is asked for its branches first, so that a wrong address is told at
+/// once; it is then fetched for as long as that takes, by the reconciler too when this process ends.
 pub async fn create(
     pool: &PgPool,
     repositories: &Repositories,
@@ -67,15 +72,24 @@ pub async fn create(
 ) -> Result<ProjectSummary> {
     let allow_file = repositories.git().settings().allow_file;
     let remote = new.remote_url.as_deref().map(|url| GitUrl::parse(url, allow_file)).transpose()?;
+    if let Some(url) = &remote {
+        let mut txn = access::begin_as(pool, actor.user_id).await?;
+        authorise(&mut txn, actor, Action::CreateProject).await?;
+        drop(txn);
+        repositories.git().look_at(url).await?;
+    }
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     let id = create_in_txn(&mut txn, actor, new).await?;
-    repositories.create(id).await?;
-    if let Some(url) = &remote {
-        repositories.of(id).fetch(url).await?;
-    }
     txn.commit().await?;
-    if remote.is_some() {
-        reconcile_project(pool, repositories, actor, id, None).await?;
+    repositories.create(id).await?;
+    if let Some(url) = remote {
+        let (pool, repositories, actor) = (pool.clone(), repositories.clone(), *actor);
+        let fetch = tokio::spawn(async move {
+            if let Err(error) = reconcile_project(&pool, &repositories, &actor, id, Some(&url)).await {
+                tracing::warn!(project = %id, %error, "the first fetch failed; it is tried again");
+            }
+        });
+        let _ = tokio::time::timeout(FIRST_FETCH, fetch).await;
     }
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     find_by_slug(&mut txn, actor, &new.slug).await

@@ -119,7 +119,7 @@ async fn read(database: &PgPool) -> Result<Vec<Route>, sqlx::Error> {
                   e.state as "state: EnvironmentState", e.container_id, e.address, e.port
              from ops.environments e
              join ops.projects p on p.id = e.project_id
-            where e.state <> 'destroyed'
+            where e.state <> 'destroyed' and (e.state <> 'failed' or e.created_at > now() - interval '1 day')
             order by e.id"#
     )
     .fetch_all(database)

@@ -34,6 +34,7 @@ impl From<sqlx::Error> for Error {
 pub struct Claim {
     pub id: RunId,
     pub lease: i64,
+    /// How often it was tried, this time included.
     pub attempt: i32,
     pub project_id: ProjectId,
     pub branch_id: Option<BranchId>,
@@ -67,7 +68,7 @@ pub async fn register_worker(
 
 pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim>, Error> {
     let row = sqlx::query!(
-        r#"select id as "id!", lease as "lease!", attempt as "attempt!", project_id as "project_id!", branch_id,
+        r#"select id as "id!", lease as "lease!", attempt - handed_back as "attempt!", project_id as "project_id!", branch_id,
                environment_id, kind as "kind!: RunKind", git_ref as "git_ref!", commit_sha as "commit_sha!",
                params as "params!"
            from ops.claim_next_run($1)"#,
@@ -163,6 +164,19 @@ pub async fn retry(conn: &mut PgConnection, claim: &Claim, reason: &str) -> Resu
     Ok(())
 }
 
+/// Hands the run back untried: this worker is told to stop.
+pub async fn hand_back(conn: &mut PgConnection, claim: &Claim, reason: &str) -> Result<(), Error> {
+    sqlx::query!(
+        r#"select (ops.hand_back_run($1, $2, $3)).status as "status!""#,
+        claim.id.0,
+        claim.lease,
+        reason
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
 pub async fn requeue_lost(conn: &mut PgConnection) -> Result<i32, Error> {
     let requeued = sqlx::query_scalar!("select ops.requeue_lost_runs()").fetch_one(conn).await?;
     Ok(requeued.unwrap_or(0))
@@ -180,20 +194,21 @@ pub async fn append_event(
     Ok(())
 }
 
-/// A line of the worker's own, among those of the containers.
-pub async fn append_log(
+/// Lines of the worker's own, among those of the containers.
+pub async fn append_logs(
     conn: &mut PgConnection,
     claim: &Claim,
     stream: &str,
-    level: LogLevel,
-    message: &str,
+    lines: &[(LogLevel, String)],
 ) -> Result<(), Error> {
+    let levels: Vec<String> = lines.iter().map(|(level, _)| level.as_str().to_owned()).collect();
+    let messages: Vec<String> = lines.iter().map(|(_, message)| message.replace('\0', "")).collect();
     sqlx::query!(
         "select ops.append_run_logs($1, $2, $3, $4, $5)",
         claim.id.0,
         stream,
-        &[level.as_str().to_owned()],
-        &[message.replace('\0', "")],
+        &levels,
+        &messages,
         claim.lease
     )
     .fetch_one(conn)

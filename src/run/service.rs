@@ -74,17 +74,22 @@ pub struct NewBuild<'a> {
 }
 
 /// Queues a build and takes those of the same branch that it replaces out of its way: what waits at once, what
-/// runs by cancelling it, but for production, which finishes what it began.
+/// runs by cancelling it, but for production, which finishes what it began. It replaces those of its own stage, and
+/// of any stage when it is made for the one that the branch is in.
 pub async fn queue_build_in_txn(conn: &mut PgConnection, actor: &Actor, new: NewBuild<'_>) -> Result<RunId> {
     let id = RunId::new();
     let earlier = match new.branch {
         Some(branch) => {
             sqlx::query_scalar!(
-                "select id from ops.runs
-             where branch_id = $1 and kind = 'build' and superseded_by is null
-               and (status = 'queued' or (status in ('claimed', 'running') and $2)) for update",
+                "select id from ops.runs r
+                 where branch_id = $1 and kind = 'build' and superseded_by is null
+                   and (status = 'queued'
+                        or (status in ('claimed', 'running') and params ->> 'stage' <> 'production'))
+                   and (params ->> 'stage' = $2
+                        or exists (select from ops.branches b where b.id = r.branch_id and b.stage = $2))
+                 for update",
                 branch.0,
-                new.stage != Stage::Production
+                new.stage.as_str()
             )
             .fetch_all(&mut *conn)
             .await?

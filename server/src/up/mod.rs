@@ -53,7 +53,7 @@ async fn start(
 ) -> Result<(), Failure> {
     let (control, tenants) = tokio::try_join!(
         cluster(config, Kind::Control, config.database_url.is_some(), log),
-        cluster(config, Kind::Tenants, config.tenants_url.is_some(), log),
+        cluster(config, Kind::Tenants, false, log),
     )?;
     // Both are in the list before anything else can fail, so that neither is left running.
     units.extend([tenants, control].into_iter().flatten());

@@ -8,6 +8,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use odooops::postgres::forward_lines;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -17,7 +18,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
     net::TcpSocket,
     process::{Child, ChildStdin, Command},
     sync::mpsc::Sender,
@@ -25,8 +25,6 @@ use tokio::{
 };
 
 const BACKLOG: u32 = 1024;
-/// A longer one goes on in the next.
-const LONGEST_LINE: u64 = 64 << 10;
 /// The first file descriptor after the standard ones, as systemd's socket activation has it.
 const LISTEN_FD: i32 = 3;
 
@@ -79,10 +77,10 @@ impl Role {
         }
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
         if let Some(output) = child.stdout.take() {
-            tokio::spawn(forward(output, lines.clone()));
+            tokio::spawn(forward_lines(output, lines.clone()));
         }
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(forward(output, lines));
+            tokio::spawn(forward_lines(output, lines));
         }
         let hold = child.stdin.take();
         Ok(RunningRole { child, _hold: hold })
@@ -117,15 +115,5 @@ fn program() -> Result<PathBuf, Failure> {
     match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
         Some(path) => Ok(PathBuf::from(path)),
         None => Ok(path),
-    }
-}
-
-/// Lines that are not UTF-8 are shown as far as they are; nothing ends the reading but the end.
-async fn forward(output: impl AsyncRead + Unpin, lines: Sender<String>) {
-    let mut reader = BufReader::new(output);
-    let mut line = Vec::new();
-    while matches!((&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await, Ok(1..)) {
-        _ = lines.send(String::from_utf8_lossy(&line).trim_end().to_owned()).await;
-        line.clear();
     }
 }

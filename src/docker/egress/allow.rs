@@ -1,4 +1,4 @@
-use super::is_public;
+use crate::address::is_public;
 use http::Uri;
 use http::uri::Authority;
 use std::net::SocketAddr;

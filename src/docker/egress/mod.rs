@@ -7,11 +7,9 @@
 //! only peers of its own network: the gateway address can be reached from other bridges of the host as well.
 //! Connections, bytes and time are bounded. What travels inside is TLS between pip and the index.
 
-mod address;
 mod allow;
 mod proxy;
 
-pub use address::is_public;
 pub use allow::{AllowList, AllowedHost, IndexError};
 pub use proxy::{Bounds, EgressProxy};
 

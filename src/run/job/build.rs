@@ -1,4 +1,4 @@
-//! A build: from a commit to a running, judged Odoo.
+//! A build: from a commit to a running, judged Odoo. Where it succeeds, its last step ends the run.
 
 use super::{
     JobError, Workshop, collect::Collectors, database, gate, image, install, progress::Progress, route,
@@ -11,7 +11,7 @@ use crate::{
     run::{LogLevel, RunStatus, Step},
 };
 
-pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> Result<RunStatus, JobError> {
+pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> Result<(), JobError> {
     let progress = Progress { shop, claim };
     let mut txn = shop.pool.begin().await?;
     let environment = environment::query::create_for_run(&mut txn, claim.id).await?;
@@ -21,8 +21,9 @@ pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> R
     if claim.attempt > 1 {
         let line = format!("Attempt {} of 3.", claim.attempt);
         progress.log("system", LogLevel::Info, &line).await?;
-        super::remove::remains_of(shop, &environment).await?;
     }
+    // Of an attempt that was cut off.
+    super::remove::remains_of(shop, &environment).await?;
 
     let sources = progress.step(Step::Sources, sources::check_out(progress, &environment)).await?;
     let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
@@ -33,11 +34,10 @@ pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> R
     let server = progress.step(Step::Start, start::run(progress, &environment, &image)).await?;
     collectors.follow(claim.id, &server.id);
     progress.step(Step::Gate, gate::pass(progress, &environment, &server)).await?;
-    progress.step(Step::Route, route::publish(progress, &environment, &server)).await?;
-    Ok(match judgement.verdict {
+    let status = match judgement.verdict {
         Verdict::Green => RunStatus::Succeeded,
-        Verdict::Yellow => RunStatus::Warning,
         // A red judgement ended the install step.
-        Verdict::Red => RunStatus::Failed,
-    })
+        Verdict::Yellow | Verdict::Red => RunStatus::Warning,
+    };
+    route::publish(progress, &environment, &image, &server, status).await
 }

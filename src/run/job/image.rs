@@ -2,7 +2,7 @@
 
 use super::{JobError, progress::Progress, sources::Sources};
 use crate::{
-    docker::{LayerError, LayerRequest, Limits, RequirementsFile},
+    docker::{LayerError, LayerRequest, Limits, RequirementsFile, names},
     odoo::launch,
     run::LogLevel,
 };
@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 /// Compiling a large package takes minutes.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
+/// Lines that are stored at once.
+const BATCH: usize = 256;
+
 pub struct Image {
     pub name: String,
     /// Programs run from the layer's virtual environment.
@@ -20,6 +23,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// The image of that name, as it was prepared once.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), has_requirements: names::is_layer(name) }
+    }
+
     /// How Odoo is called in this image.
     pub fn odoo(&self) -> Vec<String> {
         launch::command(if self.has_requirements { "/opt/venv/bin/python3" } else { "/usr/bin/python3" })
@@ -40,7 +48,7 @@ pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image
         requirements.push(RequirementsFile { name: path.display().to_string(), content });
     }
     if requirements.is_empty() {
-        return Ok((Image { name: base.clone(), has_requirements: false }, base));
+        return Ok((Image::named(&base), base));
     }
     let request = LayerRequest {
         run: progress.claim.id,
@@ -54,14 +62,20 @@ pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image
         timeout: PATIENCE,
     };
     // Bounded: while PostgreSQL is slow, pip waits.
-    let (lines, mut received) = mpsc::channel::<String>(256);
+    let (lines, mut received) = mpsc::channel::<String>(BATCH);
     let cancel = CancellationToken::new();
     let build = progress.shop.docker.requirements_layer(&request, lines, &cancel);
     let write = async {
-        while let Some(line) = received.recv().await {
-            progress.log("pip", level_of(&line), &line).await?;
+        let mut batch = Vec::new();
+        while received.recv_many(&mut batch, BATCH).await > 0 {
+            let lines: Vec<_> = batch.drain(..).map(|line| (level_of(&line), line)).collect();
+            progress.logs("pip", &lines).await?;
         }
         Ok::<_, JobError>(())
+    };
+    let write = async {
+        // A build whose lines nobody takes would wait for ever.
+        write.await.inspect_err(|_| cancel.cancel())
     };
     let (name, written) = tokio::join!(build, write);
     written?;
@@ -70,7 +84,7 @@ pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image
         other => JobError::fail(other.to_string()),
     })?;
     let note = format!("{} requirements files", sources.addons.requirements.len());
-    Ok((Image { name, has_requirements: true }, note))
+    Ok((Image::named(&name), note))
 }
 
 /// pip begins such lines so.

@@ -33,7 +33,7 @@ pub async fn run(
     let tested: Vec<&str> = sources.addons.to_test().collect();
     let arguments = arguments(&database.login.database, &wanted, &tested, environment.stage.demo_and_tests());
     let name = names::container(environment.id, &format!("install-{}", progress.claim.lease));
-    let mut spec = start::odoo_container(progress, environment, image, name, arguments);
+    let mut spec = start::odoo_container(shop, progress.claim.id, environment, image, name, arguments);
     // No network at all: the database is a Unix socket.
     spec.network = None;
     spec.logs = LogRotation::Build { output_limit: shop.config.output_limit_bytes };

@@ -37,6 +37,7 @@ use crate::{
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// Everything that the steps work with.
 #[derive(Clone)]
@@ -56,12 +57,15 @@ pub struct Workshop {
 /// How an attempt ends when it does not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// Not the commit's fault: another attempt may succeed.
-    #[error("{0}")]
-    Retry(String),
+    /// Not the commit's fault: another attempt may succeed. The cause is in the worker's log under the incident; it
+    /// may name what is not for everybody's eyes.
+    #[error("The platform failed here (incident {incident}).")]
+    Retry { incident: Uuid },
     /// The same commit would fail again.
     #[error("{message}")]
     Fail { message: String, exit_code: Option<i32> },
+    #[error("canceled")]
+    Canceled,
     /// The lease is gone: somebody else decides.
     #[error("the lease of the run is lost")]
     Lost,
@@ -72,8 +76,10 @@ impl JobError {
         Self::Fail { message: message.into(), exit_code: None }
     }
 
-    pub fn retry(message: impl std::fmt::Display) -> Self {
-        Self::Retry(message.to_string())
+    pub fn retry(cause: impl std::fmt::Display) -> Self {
+        let incident = Uuid::now_v7();
+        tracing::warn!(%incident, %cause, "an attempt fails");
+        Self::Retry { incident }
     }
 }
 
@@ -118,8 +124,13 @@ impl From<GitError> for JobError {
             GitError::SymlinkOutside { .. }
             | GitError::TooLarge { .. }
             | GitError::SubmoduleRefused { .. }
-            | GitError::Submodule { .. }
             | GitError::CommitUnknown { .. } => Self::fail(error.to_string()),
+            // Where it is fetched from may be away for a moment, or slow.
+            GitError::Submodule { ref source, .. }
+                if !matches!(**source, GitError::TimedOut { .. } | GitError::HostUnknown { .. }) =>
+            {
+                Self::fail(error.to_string())
+            }
             other => Self::retry(other),
         }
     }

@@ -1,6 +1,8 @@
 //! Whole builds: a real worker, a real Odoo, a tenants cluster of its own, the Docker that answers. One worker and
 //! one pair of templates serve all cases of a test: making them takes longer than the cases.
 
+mod servers;
+
 use super::{Workshop, work};
 use crate::{
     branch::{BranchName, CommitSha, Stage},
@@ -40,12 +42,17 @@ struct Ended {
 
 impl Yard {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(settings: &[(&'static str, &str)]) -> Self {
         let (db, tenants) = tokio::join!(TestDb::new(), TestTenants::start());
         let data_dir = tenants.socket().parent().unwrap().parent().unwrap().to_owned();
-        let keys = BTreeMap::from([
+        let mut keys = BTreeMap::from([
             ("data_dir", data_dir.display().to_string()),
             ("worker_concurrency", "2".to_owned()),
         ]);
+        keys.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(&Flags { file: None, keys }, |_| None).unwrap();
         for folder in [config.environments_dir(), config.templates_dir()] {
             std::fs::create_dir_all(folder).unwrap();
@@ -173,6 +180,18 @@ impl Yard {
         println!("{}: {} {}", run, ended.status, ended.error);
         println!("{}", self.steps(run).await);
         ended
+    }
+
+    /// Waits for the installation's first line.
+    async fn installing(&self, run: RunId) {
+        self.wait("the installation's first line", async |conn| {
+            let lines = sqlx::query_scalar!(
+                "select count(*) from ops.run_logs where run_id = $1 and stream = 'install'",
+                run.0
+            );
+            (lines.fetch_one(conn).await.unwrap()? > 0).then_some(())
+        })
+        .await;
     }
 
     async fn state(&self, environment: EnvironmentId, state: &str) {
@@ -370,14 +389,7 @@ async fn odoo_a_canceled_build_leaves_nothing() {
     let yard = Yard::start().await;
     let (branch, sha) = yard.branch("main", Stage::Staging, demo::files()).await;
     let run = yard.queue(branch, &sha).await;
-    yard.wait("the installation's first line", async |conn| {
-        let lines = sqlx::query_scalar!(
-            "select count(*) from ops.run_logs where run_id = $1 and stream = 'install'",
-            run.0
-        );
-        (lines.fetch_one(conn).await.unwrap()? > 0).then_some(())
-    })
-    .await;
+    yard.installing(run).await;
     sqlx::query!("update ops.runs set cancel_requested_at = now() where id = $1", run.0)
         .execute(&mut yard.conn().await)
         .await

@@ -42,11 +42,15 @@ impl Progress<'_> {
     }
 
     pub async fn log(&self, stream: &str, level: LogLevel, message: &str) -> Result<(), JobError> {
-        let mut conn = self.shop.pool.acquire().await?;
-        Ok(queue::append_log(&mut conn, self.claim, stream, level, message).await?)
+        self.logs(stream, &[(level, message.to_owned())]).await
     }
 
-    async fn event(&self, kind: &str, payload: serde_json::Value) -> Result<(), JobError> {
+    pub async fn logs(&self, stream: &str, lines: &[(LogLevel, String)]) -> Result<(), JobError> {
+        let mut conn = self.shop.pool.acquire().await?;
+        Ok(queue::append_logs(&mut conn, self.claim, stream, lines).await?)
+    }
+
+    pub async fn event(&self, kind: &str, payload: serde_json::Value) -> Result<(), JobError> {
         let mut conn = self.shop.pool.acquire().await?;
         Ok(queue::append_event(&mut conn, self.claim, kind, payload).await?)
     }

@@ -7,21 +7,22 @@ use crate::{
     queue::Claim,
 };
 
-/// After an attempt that did not end well. `for_good`: there will be no other. Failures are left to the
-/// reconciler, which finds the remains by their labels.
-pub async fn everything_of(shop: &Workshop, claim: &Claim, for_good: bool) {
-    if let Err(error) = try_everything_of(shop, claim, for_good).await {
+/// After an attempt that did not end well. Failures are left to the reconciler, which finds the remains by their
+/// labels; it also tells the environment's end when there is no other attempt.
+pub async fn everything_of(shop: &Workshop, claim: &Claim) {
+    if let Err(error) = try_everything_of(shop, claim).await {
         tracing::warn!(run = %claim.id, %error, "the run's remains will be removed later");
     }
 }
 
-async fn try_everything_of(shop: &Workshop, claim: &Claim, for_good: bool) -> Result<(), JobError> {
+async fn try_everything_of(shop: &Workshop, claim: &Claim) -> Result<(), JobError> {
     let mut conn = shop.pool.acquire().await?;
     let Some(environment) = environment::query::by_run(&mut conn, claim.id).await? else { return Ok(()) };
-    if for_good {
-        environment::query::set_state(&mut conn, environment.id, EnvironmentState::Failed).await?;
-    }
     drop(conn);
+    // The answer to the commit that published it may have been lost: then it is not ours to remove any more.
+    if environment.state != EnvironmentState::Building {
+        return Ok(());
+    }
     remains_of(shop, &environment).await
 }
 

@@ -1,35 +1,51 @@
-//! The hostname is published, and what it replaces is taken away.
+//! The hostname is published, what it replaces is taken away, and the run ends: all of it or nothing. A run that was
+//! published and tried again would take away what people look at already.
 
 use super::{
     JobError,
+    image::Image,
     progress::Progress,
     start::{PORT, Server},
 };
 use crate::{
-    environment::{self, query::Environment},
+    environment,
+    environment::query::{Environment, Published},
     queue,
+    run::{RunStatus, Step},
 };
+use serde_json::json;
+use std::time::Instant;
 
 pub async fn publish(
     progress: Progress<'_>,
     environment: &Environment,
+    image: &Image,
     server: &Server,
-) -> Result<((), String), JobError> {
-    let shop = progress.shop;
+    status: RunStatus,
+) -> Result<(), JobError> {
+    let (shop, claim) = (progress.shop, progress.claim);
+    progress.event("step_started", json!({ "step": Step::Route })).await?;
+    let begun = Instant::now();
     let mut txn = shop.pool.begin().await?;
-    // The lease is checked in the transaction that publishes: a worker that lost it publishes nothing.
-    queue::append_event(
-        &mut txn,
-        progress.claim,
-        "published",
-        serde_json::json!({ "hostname": environment.hostname }),
-    )
-    .await?;
-    environment::query::set_running(&mut txn, environment.id, &server.id, &server.address.to_string(), PORT)
-        .await?;
-    queue::set_output_limit(&mut txn, progress.claim.id, None).await?;
+    // Holds the run: who cancels it is heard now, or comes too late.
+    match queue::heartbeat(&mut txn, &shop.name, &[(claim.id, claim.lease)]).await?.pop() {
+        None => return Err(JobError::Lost),
+        Some(pulse) if pulse.cancel_requested => return Err(JobError::Canceled),
+        Some(_) => {}
+    }
+    let published = Published {
+        container: &server.id,
+        image: &image.name,
+        address: &server.address.to_string(),
+        port: PORT,
+    };
+    environment::query::set_running(&mut txn, environment.id, &published).await?;
     environment::query::retire_older(&mut txn, environment.id).await?;
-    txn.commit().await?;
-    shop.changed.notify_one();
-    Ok(((), shop.urls.environment(&environment.hostname)))
+    queue::set_output_limit(&mut txn, claim.id, None).await?;
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let note = shop.urls.environment(&environment.hostname);
+    let finished = json!({ "step": Step::Route, "ok": true, "duration_ms": duration_ms, "note": note });
+    queue::append_event(&mut txn, claim, "step_finished", finished).await?;
+    queue::finish(&mut txn, claim, status, Some(0), None).await?;
+    Ok(txn.commit().await?)
 }

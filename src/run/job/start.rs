@@ -1,9 +1,10 @@
 //! The server's container.
 
-use super::{JobError, image::Image, progress::Progress};
+use super::{JobError, Workshop, image::Image, progress::Progress};
 use crate::{
     docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs, names},
     environment::query::Environment,
+    id::RunId,
     odoo::launch::{self, owner},
 };
 use std::net::IpAddr;
@@ -19,16 +20,17 @@ pub struct Server {
 
 /// What every container of an environment has in common.
 pub fn odoo_container(
-    progress: Progress<'_>,
+    shop: &Workshop,
+    run: RunId,
     environment: &Environment,
     image: &Image,
     name: String,
     arguments: Vec<String>,
 ) -> ContainerSpec {
-    let config = &progress.shop.config;
+    let config = &shop.config;
     let folder = config.environment_dir(environment.id);
     let (uid, gid) = owner();
-    let labels = Labels::environment(progress.claim.id, environment.id);
+    let labels = Labels::environment(run, environment.id);
     let mount = |source: std::path::PathBuf, target: &str, read_only| Mount {
         source,
         target: target.to_owned(),
@@ -64,27 +66,42 @@ pub async fn run(
     environment: &Environment,
     image: &Image,
 ) -> Result<(Server, String), JobError> {
-    let shop = progress.shop;
-    let labels = Labels::environment(progress.claim.id, environment.id);
+    let (shop, claim) = (progress.shop, progress.claim);
+    let server = server(shop, claim.id, environment, image, &format!("server-{}", claim.lease)).await?;
+    Ok((server, format!("{} MiB, {} CPU", shop.config.environment_memory_mb, shop.config.environment_cpus)))
+}
+
+/// Starts the server of an environment that has its database and its files.
+pub async fn server(
+    shop: &Workshop,
+    run: RunId,
+    environment: &Environment,
+    image: &Image,
+    purpose: &str,
+) -> Result<Server, JobError> {
+    let labels = Labels::environment(run, environment.id);
     let network = shop.docker.ensure_network(&names::environment_network(environment.id), labels).await?;
-    let name = names::container(environment.id, &format!("server-{}", progress.claim.lease));
+    let name = names::container(environment.id, purpose);
     let arguments = vec![launch::config_option()];
-    let mut spec = odoo_container(progress, environment, image, name, arguments);
+    let mut spec = odoo_container(shop, run, environment, image, name, arguments);
     spec.network = Some(network.name.clone());
     spec.logs = LogRotation::Server;
     spec.restart = true;
     let id = shop.docker.create_container(&spec).await?;
     shop.docker.start_container(&id).await?;
-    let address = address(progress, &id, &network.name).await?;
-    Ok((
-        Server { id, address },
-        format!("{} MiB, {} CPU", shop.config.environment_memory_mb, shop.config.environment_cpus),
-    ))
+    let address = address(shop, environment, &id).await?;
+    let address = address
+        .ok_or_else(|| JobError::fail("The server ended as soon as it was started; its log says why."))?;
+    Ok(Server { id, address })
 }
 
-async fn address(progress: Progress<'_>, id: &str, network: &str) -> Result<IpAddr, JobError> {
-    let container = progress.shop.docker.container(id).await?;
-    container
-        .and_then(|container| container.addresses.get(network).copied())
-        .ok_or_else(|| JobError::fail("The server ended as soon as it was started; its log says why."))
+/// Where a container of the environment answers; None while it does not run.
+pub async fn address(
+    shop: &Workshop,
+    environment: &Environment,
+    container: &str,
+) -> Result<Option<IpAddr>, JobError> {
+    let network = names::environment_network(environment.id);
+    let container = shop.docker.container(container).await?;
+    Ok(container.and_then(|container| container.addresses.get(&network).copied()))
 }

@@ -64,7 +64,7 @@ async fn make(
     };
     let text = conf.render().map_err(|error| JobError::fail(error.to_string()))?;
     super::database::write_folders(&folder, &text).await?;
-    let image = Image { name: shop.config.odoo_image.clone(), has_requirements: false };
+    let image = Image::named(&shop.config.odoo_image);
     let mut spec = ContainerSpec::new(
         names::template(progress.claim.id, progress.claim.lease),
         image.name.clone(),

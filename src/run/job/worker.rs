@@ -8,13 +8,17 @@ use crate::{
 };
 use sqlx::postgres::PgListener;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Half of what cancelling may take to be noticed, and a fifteenth of a lease.
 const PULSE: Duration = Duration::from_secs(1);
 /// Announcements wake the worker; this finds what was never announced.
 const SLOW_POLL: Duration = Duration::from_secs(5);
+/// A run was queued.
+const RUNS: &str = "ops_run";
+/// An environment is to be destroyed.
+const ENVIRONMENTS: &str = "ops_environment";
 
 /// Works until it is told to stop; then it claims nothing more and hands back what it holds.
 pub async fn work(shop: Workshop, stop: CancellationToken) -> Result<()> {
@@ -26,7 +30,6 @@ pub async fn work(shop: Workshop, stop: CancellationToken) -> Result<()> {
     if released > 0 {
         tracing::info!(released, "runs of an earlier process of this worker go back to the queue");
     }
-    queue::ensure_partitions(&mut conn).await.map_err(Error::internal)?;
     drop(conn);
 
     let collectors = Collectors::new(shop.clone());
@@ -62,7 +65,7 @@ async fn claim_until(shop: &Workshop, collectors: &Collectors, capacity: usize, 
             }
             Ok(None) => {
                 tokio::select! {
-                    () = wait(&mut listener) => {}
+                    () = wait(shop, &mut listener) => {}
                     () = stop.cancelled() => break,
                 }
             }
@@ -81,18 +84,22 @@ async fn claim_until(shop: &Workshop, collectors: &Collectors, capacity: usize, 
 
 async fn listen(shop: &Workshop) -> Option<PgListener> {
     let mut listener = PgListener::connect_with(&shop.pool).await.ok()?;
-    listener.listen("ops_run").await.ok()?;
+    listener.listen_all([RUNS, ENVIRONMENTS]).await.ok()?;
     Some(listener)
 }
 
 /// Until something was queued, or the slow poll is due.
-async fn wait(listener: &mut Option<PgListener>) {
+async fn wait(shop: &Workshop, listener: &mut Option<PgListener>) {
     let Some(open) = listener else {
         return tokio::time::sleep(SLOW_POLL.min(Duration::from_secs(1))).await;
     };
-    if let Ok(Err(error)) = tokio::time::timeout(SLOW_POLL, open.recv()).await {
-        tracing::warn!(%error, "listening for runs stopped; it starts again");
-        *listener = None;
+    match timeout(SLOW_POLL, open.recv()).await {
+        Ok(Ok(told)) if told.channel() == ENVIRONMENTS => shop.changed.notify_one(),
+        Ok(Ok(_)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "listening for runs stopped; it starts again");
+            *listener = None;
+        }
     }
 }
 
@@ -103,6 +110,13 @@ async fn claim(shop: &Workshop) -> std::result::Result<Option<Claim>, queue::Err
         queue::start(&mut conn, claim, &shop.name).await?;
     }
     Ok(claim)
+}
+
+fn minutes(limit: Duration) -> String {
+    match limit.as_secs() {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds => format!("{} minutes", seconds / 60),
+    }
 }
 
 /// Why work on a run stops before it is done.
@@ -117,20 +131,23 @@ enum Interrupt {
 
 async fn hold(shop: &Workshop, collectors: &Collectors, claim: Claim, stop: CancellationToken) {
     tracing::info!(run = %claim.id, attempt = claim.attempt, "run claimed");
+    let limit = Duration::from_secs(shop.config.build_timeout_seconds);
     let outcome = tokio::select! {
-        outcome = perform(shop, collectors, &claim) => Ok(outcome),
+        outcome = timeout(limit, perform(shop, collectors, &claim)) => Ok(outcome),
         interrupt = interrupted(shop, &claim, stop) => Err(interrupt),
     };
     let ended = match outcome {
-        Ok(Ok(status)) => finish(shop, &claim, status, Some(0), None).await,
-        Ok(Err(error)) => end_badly(shop, &claim, error).await,
-        Err(Interrupt::Canceled) => {
-            remove::everything_of(shop, &claim, true).await;
-            finish(shop, &claim, RunStatus::Canceled, None, None).await
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => end_badly(shop, &claim, error).await,
+        Ok(Err(_)) => {
+            remove::everything_of(shop, &claim).await;
+            let message = format!("The build took longer than the {} that it may.", minutes(limit));
+            finish(shop, &claim, RunStatus::TimedOut, None, Some(&message)).await
         }
+        Err(Interrupt::Canceled) => end_badly(shop, &claim, JobError::Canceled).await,
         Err(Interrupt::Stopping) => {
-            remove::everything_of(shop, &claim, false).await;
-            retry(shop, &claim, "The worker was stopped.").await
+            remove::everything_of(shop, &claim).await;
+            hand_back(shop, &claim, "The worker was stopped.").await
         }
         Err(Interrupt::Lost) => {
             tracing::warn!(run = %claim.id, "the lease was lost; the run is somebody else's");
@@ -144,11 +161,12 @@ async fn hold(shop: &Workshop, collectors: &Collectors, claim: Claim, stop: Canc
     shop.changed.notify_one();
 }
 
+/// Ok: the run has ended, as its work said.
 async fn perform(
     shop: &Workshop,
     collectors: &Collectors,
     claim: &Claim,
-) -> std::result::Result<RunStatus, JobError> {
+) -> std::result::Result<(), JobError> {
     match claim.kind {
         RunKind::Build => build::build(shop, collectors, claim).await,
         other => Err(JobError::fail(format!("This worker does not do runs of kind {other}."))),
@@ -158,13 +176,18 @@ async fn perform(
 async fn end_badly(shop: &Workshop, claim: &Claim, error: JobError) -> std::result::Result<(), queue::Error> {
     match error {
         JobError::Lost => Ok(()),
+        JobError::Canceled => {
+            remove::everything_of(shop, claim).await;
+            finish(shop, claim, RunStatus::Canceled, None, None).await
+        }
         JobError::Fail { message, exit_code } => {
-            remove::everything_of(shop, claim, true).await;
+            remove::everything_of(shop, claim).await;
             finish(shop, claim, RunStatus::Failed, exit_code, Some(&message)).await
         }
-        JobError::Retry(reason) => {
+        JobError::Retry { .. } => {
+            let reason = error.to_string();
             tracing::warn!(run = %claim.id, %reason, "the attempt failed");
-            remove::everything_of(shop, claim, claim.attempt >= 3).await;
+            remove::everything_of(shop, claim).await;
             let progress = Progress { shop, claim };
             let _ = progress.log("system", LogLevel::Warn, &format!("This attempt ends: {reason}")).await;
             retry(shop, claim, &reason).await
@@ -191,6 +214,14 @@ async fn retry(shop: &Workshop, claim: &Claim, reason: &str) -> std::result::Res
     persist(|| async move {
         let mut conn = shop.pool.acquire().await?;
         queue::retry(&mut conn, claim, reason).await
+    })
+    .await
+}
+
+async fn hand_back(shop: &Workshop, claim: &Claim, reason: &str) -> std::result::Result<(), queue::Error> {
+    persist(|| async move {
+        let mut conn = shop.pool.acquire().await?;
+        queue::hand_back(&mut conn, claim, reason).await
     })
     .await
 }

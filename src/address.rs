@@ -1,3 +1,6 @@
+//! Which addresses belong to the world. What a user names is fetched from inside the company: without this rule it
+//! would read what only the inside may see.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address belongs to the world at large, and not to this host, its networks or its cloud's metadata
@@ -60,6 +63,7 @@ mod tests {
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
+            "169.254.0.1",
             "192.0.0.192",
             "192.168.0.1",
             "198.18.0.1",
