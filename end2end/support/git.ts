@@ -94,6 +94,12 @@ export class Clone {
     return this.git('rev-parse', 'HEAD');
   }
 
+  /// A commit that changes no file.
+  async commitNothing(message: string): Promise<string> {
+    await this.git('commit', '--quiet', '--allow-empty', '--message', message);
+    return this.git('rev-parse', 'HEAD');
+  }
+
   /// Returns what the server said.
   async push(...refs: string[]): Promise<string> {
     const answer = await this.attempt('push', 'origin', ...refs);

@@ -17,6 +17,7 @@ export interface Branch {
   id: string;
   name: string;
   stage: 'production' | 'staging' | 'development';
+  on_push: 'new' | 'update' | 'nothing';
   head: { sha: string; subject: string } | null;
   runs: { id: string; status: string; commit_sha: string }[];
   environment: { id: string; state: string; url: string } | null;

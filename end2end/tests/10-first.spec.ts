@@ -41,6 +41,16 @@ test('a sign-in link works only once', async ({ another, ops, expectedErrors }) 
   await expect(second).toHaveURL(/\/sign-in$/);
 });
 
+test('a link that came in pieces is pasted, without script too', async ({ another, ops }) => {
+  const link = await ops.loginLink();
+  const context = await another({ storageState: { cookies: [], origins: [] }, javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto('/sign-in');
+  await page.getByLabel('Or paste the link').fill(` ${link} `);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await expect(page.getByTestId('project').first()).toBeVisible();
+});
+
 test('the demo project is green and connectable on all three stages', async ({ page, ops }) => {
   const board = await new BoardPage(page).open();
   for (const branch of await ops.branches()) {

@@ -1,6 +1,6 @@
 // Moving branches between stages by mouse, keyboard and touch; what is refused; what is merged.
-import type { CDPSession } from '@playwright/test';
 import { BoardPage, middle } from '../support/board';
+import { Finger } from '../support/finger';
 import { WITHIN_A_SECOND, expect, test } from '../support/test';
 
 test.beforeEach(async ({ ops }) => {
@@ -47,6 +47,21 @@ test('by keyboard to staging and back to development', async ({ page, ops }) => 
   await expect.poll(async () => (await ops.branch('feature-x')).stage, { timeout: WITHIN_A_SECOND }).toBe('development');
 });
 
+test('a branch that came from staging says that pushes do not build it, and is told to build them', async ({ page, ops }) => {
+  await ops.move('feature-x', 'staging');
+  await ops.move('feature-x', 'development');
+  const board = await new BoardPage(page).open();
+  const card = board.card('feature-x');
+  await expect(card.getByTestId('quiet')).toHaveText('Pushes do not build');
+  await card.locator('summary').click();
+  await card.getByRole('button', { name: 'Build on push', exact: true }).click();
+  await expect(page.getByTestId('toast')).toContainText('Pushes to feature-x are built.');
+  await expect(card.getByTestId('quiet')).toHaveCount(0);
+  // The menu gives the focus back to its button.
+  await expect(card.locator('summary')).toBeFocused();
+  expect((await ops.branch('feature-x')).on_push).toBe('new');
+});
+
 test('Escape puts back what the keyboard picked up', async ({ page, ops }) => {
   const board = await new BoardPage(page).open();
   await board.card('feature-x').getByRole('button', { name: 'Move feature-x' }).focus();
@@ -64,19 +79,15 @@ for (const [name, hold] of [
     const context = await another({ hasTouch: true, isMobile: true, viewport: { width: 1180, height: 820 } });
     const page = await context.newPage();
     const board = await new BoardPage(page).open();
-    const finger = await context.newCDPSession(page);
+    const finger = await Finger.on(page);
     const from = hold
       ? await board.holdOf('feature-x')
       : await middle(board.card('feature-x').getByRole('button', { name: 'Move feature-x' }));
-    await touch(finger, 'touchStart', from);
+    await finger.down(from);
     await expect(page.locator('.ghost-card')).toBeVisible();
-    const to = await board.headOf('staging');
-    for (let step = 1; step <= 8; step += 1) {
-      const part = step / 8;
-      await touch(finger, 'touchMove', { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part });
-    }
+    await finger.move(from, await board.headOf('staging'));
     await expect(board.column('staging')).toHaveClass(/\bover\b/);
-    await touch(finger, 'touchEnd');
+    await finger.up();
     await board.expectIn('staging', 'feature-x');
     await expect.poll(async () => (await ops.branch('feature-x')).stage, { timeout: WITHIN_A_SECOND }).toBe('staging');
   });
@@ -166,12 +177,3 @@ test('a merge that contradicts says where, and changes nothing', async ({ page, 
   await expect(page.getByTestId('toast')).toContainText('README.md');
   expect((await ops.branch('other-way')).head?.sha).toBe(before);
 });
-
-async function touch(
-  session: CDPSession,
-  type: 'touchStart' | 'touchMove' | 'touchEnd',
-  at?: { x: number; y: number },
-): Promise<void> {
-  await session.send('Input.dispatchTouchEvent', { type, touchPoints: at ? [at] : [] });
-}
-
