@@ -57,6 +57,7 @@ pub fn of_code(detail: &Detail) -> String {
         "git.host_unknown" => say!(errors.git_host_unknown),
         "git.sources_refused" => say!(errors.git_sources_refused),
         "git.timeout" => say!(errors.git_timeout),
+        "git.unreadable" => return say!(errors.git_unreadable, reason = param("reason")).to_string(),
         "git.url_refused" => say!(errors.git_url_refused),
         "not_found" | "entry" => say!(errors.not_found),
         "project" => say!(errors.project),

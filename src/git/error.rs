@@ -29,6 +29,10 @@ pub enum GitError {
     #[error("{host} resolves to {address}, which is not a public address")]
     HostRefused { host: String, address: String },
 
+    /// There is no such repository, or not for us.
+    #[error("the repository cannot be read: {reason}")]
+    Unreadable { reason: String },
+
     #[error("commit {sha} is not in the repository")]
     CommitUnknown { sha: String },
     #[error("branch {branch} does not exist")]
@@ -88,6 +92,9 @@ impl From<GitError> for Error {
                 "remote_url",
                 Detail::new("git.host_refused").with("host", host).with("address", address),
             ),
+            GitError::Unreadable { reason } => {
+                Self::invalid("remote_url", Detail::new("git.unreadable").with("reason", reason))
+            }
             GitError::CommitUnknown { sha } => {
                 Self::NotFound { detail: Detail::new("commit.unknown").with("commit", sha) }
             }

@@ -63,7 +63,17 @@ impl Git {
     pub async fn look_at(&self, url: &GitUrl) -> Result<()> {
         let addresses = network::resolve(url, self.settings().allow_private_hosts).await?;
         let command = pin(self.command("ls-remote").args(["--quiet", "--heads"]), url, &addresses);
-        command.timeout(LOOK_TIMEOUT).arg("--end-of-options").arg(url.to_string()).run().await.map(drop)
+        let command = command.timeout(LOOK_TIMEOUT).arg("--end-of-options").arg(url.to_string());
+        match command.run().await {
+            Ok(_) => Ok(()),
+            // Git's first line says it; what follows is advice for a terminal.
+            Err(GitError::Failed { stderr, .. }) => {
+                let line = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("git says nothing");
+                let reason = line.trim().trim_start_matches("fatal: ").chars().take(300).collect();
+                Err(GitError::Unreadable { reason })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -8,4 +8,7 @@ pub mod query;
 #[cfg(feature = "native")]
 pub mod service;
 
+#[cfg(test)]
+mod replacing_tests;
+
 pub use model::*;

@@ -129,7 +129,7 @@ async fn serve(
     method: &'static str,
     request: Request<Body>,
 ) -> Response {
-    let (project, actor) = match admit(state, repository, service, request.headers()).await {
+    let (project, actor) = match admit(state, repository, request.headers()).await {
         Ok(admitted) => admitted,
         Err(error) => return refusal(&error),
     };
@@ -157,12 +157,7 @@ async fn serve(
 }
 
 /// Who is there, and whether they may.
-async fn admit(
-    state: &GitHttp,
-    repository: &str,
-    service: Service,
-    headers: &HeaderMap,
-) -> Result<(ProjectId, Actor), Error> {
+async fn admit(state: &GitHttp, repository: &str, headers: &HeaderMap) -> Result<(ProjectId, Actor), Error> {
     let token = token(headers).ok_or(Error::Unauthenticated)?;
     let mut txn = state.pool.begin().await?;
     let (me, _) = session::service::holder_of_token(&mut txn, Fingerprint::of(&token))
@@ -175,9 +170,8 @@ async fn admit(
     let slug = slug.ok_or(Error::not_found("project"))?;
     let mut txn = access::begin_as(&state.pool, actor.user_id).await?;
     let project = project::service::resolve(&mut txn, &actor, &slug).await?;
-    if service == Service::ReceivePack {
-        access::authorise(&mut txn, &actor, Action::Push(project)).await?;
-    }
+    // Sources are for those who work on them: viewers see history and status only.
+    access::authorise(&mut txn, &actor, Action::Push(project)).await?;
     txn.commit().await?;
     Ok((project, actor))
 }

@@ -4,8 +4,9 @@ use odooops::{
     branch::{BranchName, CommitSha},
     git::{self, GitUrl},
     id::{BranchId, ProjectId},
-    project::Slug,
+    project::{self, Slug, service::NewProject},
 };
+use std::path::Path;
 
 async fn branch(platform: &Platform, name: &str) -> BranchId {
     sqlx::query_scalar!(
@@ -104,6 +105,67 @@ async fn a_project_follows_its_remote() {
     let to = platform.url(&token).replace("demo.git", "follower.git");
     let said = work.fails(&["push", &to, "main:other"]);
     assert!(said.contains("This project follows file://"), "{said}");
+}
+
+/// The disk with the repositories is not there: nobody deleted anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_is_gone_takes_no_branch_along() {
+    let platform = Platform::start().await;
+    let (_, token) = platform.person("dev", Some("developer")).await;
+    let work = platform.work("work", &token);
+    work.commit("a", "1");
+    work.ok(&["push", "--quiet", "origin", "main"]);
+    let board = platform.board().await;
+    let path = platform.repositories.of(platform.project).path().to_owned();
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    let admin = platform.administrator().await;
+    let look =
+        || git::reconcile_project(&platform.pool, &platform.repositories, &admin, platform.project, None);
+    for _ in 0..2 {
+        assert!(matches!(look().await, Err(Error::Internal { .. })));
+        assert_eq!(platform.board().await, board);
+    }
+    std::fs::rename(&aside, &path).unwrap();
+    assert!(look().await.unwrap().is_empty());
+    assert_eq!(platform.board().await, board);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_from_a_remote_is_built_at_once_or_not_made() {
+    let platform = Platform::with(true).await;
+    let (_, token) = platform.person("dev", Some("developer")).await;
+    let work = platform.work("work", &token);
+    work.commit("a", "1");
+    work.ok(&["push", "--quiet", "origin", "main"]);
+    let admin = platform.administrator().await;
+    let create = |slug: &str, path: &Path| {
+        let new = NewProject {
+            slug: Slug::parse(slug).unwrap(),
+            name: "Follower".to_owned(),
+            remote_url: Some(format!("file://{}", path.display())),
+        };
+        let (pool, repositories) = (platform.pool.clone(), platform.repositories.clone());
+        async move { project::service::create(&pool, &repositories, &admin, &new).await }
+    };
+    let wrong = create("wrong", &platform.folder.path().join("nothing.git")).await;
+    assert!(matches!(&wrong, Err(Error::Invalid { field, .. }) if field == "remote_url"), "{wrong:?}");
+    let made = create("follower", platform.repositories.of(platform.project).path()).await.unwrap();
+    assert_eq!((made.branches, made.active_runs), (1, 1));
+    let row = sqlx::query!(
+        "select slug, fetch_error, fetched_at is not null as \"fetched!\" from ops.projects where remote_url is not null"
+    );
+    let rows = row.fetch_all(&platform.owner).await.unwrap();
+    assert_eq!(rows.len(), 1, "the wrong one left no project");
+    assert!(rows[0].fetched && rows[0].fetch_error.is_none());
+    // The remote goes away: people see why nothing new comes.
+    sqlx::query!("update ops.projects set remote_url = remote_url || '-gone' where slug = 'follower'")
+        .execute(&platform.owner)
+        .await
+        .unwrap();
+    git::reconcile(&platform.pool, &platform.repositories, &admin).await.unwrap();
+    let error = sqlx::query_scalar!("select fetch_error from ops.projects where slug = 'follower'");
+    assert!(error.fetch_one(&platform.owner).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ async fn who_may_what() {
         (Some(&*developer), up, "..", 404),
         (Some(&*developer), "git-upload-archive", "demo", 403),
         (Some(&*developer), "", "demo", 403),
-        (Some(&*viewer), up, "demo", 200),
+        (Some(&*viewer), up, "demo", 403),
         (Some(&*viewer), rp, "demo", 403),
         (Some(&*stranger), up, "demo", 404),
         (Some(&*stranger), rp, "demo", 404),

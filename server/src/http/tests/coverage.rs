@@ -24,8 +24,14 @@ const ROUTES: &[(&str, &str)] = &[
     ("/internal/hooks/post-receive", "ops.sock only"),
 ];
 
-const SOURCES: &[&str] =
-    &[include_str!("../mod.rs"), include_str!("../api/mod.rs"), include_str!("../console.rs")];
+const SOURCES: &[&str] = &[
+    include_str!("../mod.rs"),
+    include_str!("../api/mod.rs"),
+    include_str!("../console.rs"),
+    include_str!("../git.rs"),
+    include_str!("../hooks.rs"),
+    include_str!("../sign_in.rs"),
+];
 
 #[test]
 fn threat_02_every_route_names_its_test() {
