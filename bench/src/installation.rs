@@ -130,12 +130,34 @@ impl Installation {
 impl Drop for Installation {
     fn drop(&mut self) {
         let Some(own) = &mut self.own else { return };
-        // SIGTERM, so that it ends its clusters and containers in order.
+        // SIGTERM, so that it ends its roles and clusters in order.
         let _ = Command::new("kill").arg(own.up.id().to_string()).status();
-        if let Err(error) = own.up.wait() {
-            eprintln!("the installation in {} may still run: {error}", self.data_dir.display());
+        let ended = own.up.wait().context("`ops up` does not end");
+        // Environments run on without it, as they should when one means to start it again.
+        if let Err(error) = ended.and_then(|_| remove_from_docker(&self.data_dir)) {
+            eprintln!("something of the installation in {} may be left: {error:#}", self.data_dir.display());
         }
     }
+}
+
+/// Whatever carries the installation's id.
+fn remove_from_docker(data_dir: &Path) -> Result<()> {
+    let id = fs::read_to_string(data_dir.join("installation")).context("the installation's id")?;
+    let filter = format!("label=odooops.installation={}", id.trim());
+    let ours = |list: &[&str]| docker(list, &["--quiet", "--filter", &filter]);
+    let remove = |command: &[&str], list: String| {
+        let ids: Vec<&str> = list.split_whitespace().collect();
+        if ids.is_empty() { Ok(()) } else { docker(command, &ids).map(drop) }
+    };
+    remove(&["container", "rm", "--force"], ours(&["container", "ls", "--all"])?)?;
+    remove(&["network", "rm"], ours(&["network", "ls"])?)
+}
+
+fn docker(command: &[&str], arguments: &[&str]) -> Result<String> {
+    let output = Command::new("docker").args(command).args(arguments).output().context("docker")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "docker {}: {}", command.join(" "), said.trim());
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// A folder below which the unprivileged user of PostgreSQL can reach its own.
