@@ -138,3 +138,29 @@ async fn threat_15_scripts_of_a_page_carry_the_nonce_of_its_policy() {
         assert!(script.contains(&format!("nonce=\"{nonce}\"")), "{script}");
     }
 }
+
+#[tokio::test]
+async fn pages_have_the_status_of_what_they_show() {
+    let f = Fixture::new().await;
+    let run = f.run;
+    let page = async |who, path: &str| f.browse(who, Method::GET, path, None).await;
+    for path in ["/", "/projects/demo", "/projects/demo/builds"] {
+        assert_eq!(page(Who::Developer, path).await.status, 200, "{path}");
+    }
+    for path in [
+        "/no-such-page".to_owned(),
+        "/projects/UPPER".to_owned(),
+        "/projects/UPPER/builds".to_owned(),
+        "/projects/no-such-project".to_owned(),
+        "/projects/other".to_owned(),
+        "/projects/demo/builds/not-a-uuid".to_owned(),
+        // There is such a build, and it is another project's.
+        format!("/projects/other/builds/{run}"),
+    ] {
+        assert_eq!(page(Who::Developer, &path).await.status, 404, "{path}");
+    }
+    // What the role does not show is missing from the page, which is there all the same.
+    let without_log = page(Who::Viewer, &format!("/projects/demo/builds/{run}")).await;
+    assert_eq!(without_log.status, 200, "{}", without_log.text);
+    assert!(without_log.text.contains("Your role does not show this log."), "{}", without_log.text);
+}
