@@ -41,7 +41,8 @@ pub async fn redeem(
     match sign_in(&web, address, &headers, token_of(&link.token)).await {
         Ok(response) => response,
         Err(error @ Error::Forbidden { .. }) => {
-            (StatusCode::FORBIDDEN, Html(page(&explain(Some(&error)), theme(&headers), &nonce))).into_response()
+            (StatusCode::FORBIDDEN, Html(page(&explain(Some(&error)), theme(&headers), &nonce)))
+                .into_response()
         }
         Err(error) => Problem(error).into_response(),
     }
