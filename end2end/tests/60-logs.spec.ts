@@ -19,9 +19,9 @@ test('100,000 lines arrive in order though the connection breaks three times', a
     let cut = false;
     server.onMessage((message) => {
       if (cut) return;
-      const told = JSON.parse(message.toString()) as { type: string; lines?: { seq: number }[] };
+      const told = JSON.parse(message.toString()) as { news?: { last_seq?: number; content: { seq: number }[] } };
       const next = cuts[0];
-      const last = told.type === 'log' ? told.lines?.at(-1)?.seq : undefined;
+      const last = told.news?.last_seq;
       if (next !== undefined && last !== undefined && last >= next) {
         // This batch is lost on the way: the page must ask for it again.
         cuts.shift();
@@ -30,7 +30,7 @@ test('100,000 lines arrive in order though the connection breaks three times', a
         void socket.close({ code: 1012, reason: 'cut by the test' });
         return;
       }
-      if (told.type === 'log') received.push(...(told.lines ?? []).map((line) => line.seq));
+      if (last !== undefined) received.push(...(told.news?.content ?? []).map((line) => line.seq));
       socket.send(message);
     });
   });
