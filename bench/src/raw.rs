@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -66,6 +67,8 @@ pub struct Raw<'a> {
     /// The folder goes with it.
     _scratch: TempDir,
     template: String,
+    /// Odoo's user and group. Read while the environment is there: the next build replaces it.
+    owner: String,
     /// What to write instead of what the platform's containers hold.
     replacements: Vec<(String, String)>,
     install: Value,
@@ -86,11 +89,13 @@ impl<'a> Raw<'a> {
             (database.clone(), NAME.to_owned()),
             (network, NAME.to_owned()),
         ];
+        let owner = fs::metadata(original.join("data"))?;
         let mut raw = Self {
             installation,
             folder,
             _scratch: scratch,
             template: String::new(),
+            owner: format!("{}:{}", owner.uid(), owner.gid()),
             replacements,
             install,
             server,
@@ -196,10 +201,8 @@ impl<'a> Raw<'a> {
             run("cp", &["-a", &path(&attachments), &path(&data.join("filestore").join(NAME))])?;
         }
         // As the platform's: only Odoo's user gets in.
-        let original = &self.replacements.first().context("no folder")?.0;
-        let like = format!("--reference={original}/data");
-        run("chown", &["-R", &like, &path(&data)])?;
-        run("chmod", &[&like, &path(&data)])
+        run("chown", &["-R", &self.owner, &path(&data)])?;
+        run("chmod", &["700", &path(&data)])
     }
 
     async fn docker(&self) -> Result<Connection> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
-const MANIFEST: &str = "{\n    'name': 'Bench',\n    'version': '1.0',\n    'depends': ['base'],\n    \
+const MANIFEST: &str = "{\n    'name': 'Bench',\n    'version': '1.0',\n    'author': 'Bench',\n    'depends': ['base'],\n    \
                         'license': 'LGPL-3',\n    'demo': [],\n}\n";
 
 const MODEL: &str = "from odoo import fields, models\n\n\nclass BenchThing(models.Model):\n    \
