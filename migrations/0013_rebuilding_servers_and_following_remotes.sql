@@ -18,6 +18,44 @@ create trigger projects_changed
 alter table ops.runs add column handed_back integer not null default 0;
 comment on column ops.runs.handed_back is 'How many of its claims ended because the worker was told to stop.';
 
+-- The build that waits already and would replace what this one makes: then this one is not tried again. Production
+-- finishes what it began, then takes only the newest.
+create function ops.replacement_of(p_run ops.runs) returns uuid
+language sql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select n.id from ops.runs n
+    where n.serial_key = p_run.serial_key and n.status = 'queued' and n.kind = p_run.kind
+      and n.params ->> 'stage' is not distinct from p_run.params ->> 'stage'
+      and (n.queued_at, n.id) > (p_run.queued_at, p_run.id)
+    order by n.queued_at desc, n.id desc limit 1
+$$;
+
+-- Back to the queue, or out of the way of a newer one. The caller has locked the run.
+create function ops.queue_again(p_run ops.runs, p_event text, p_reason text, p_delay interval) returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+    v_replacement uuid := ops.replacement_of(p_run);
+begin
+    update ops.runs
+    set status = case when v_replacement is null then 'queued' else 'superseded' end,
+        superseded_by = coalesce(superseded_by, v_replacement),
+        finished_at = case when v_replacement is not null then clock_timestamp() end,
+        handed_back = handed_back + case when p_event = 'handed_back' then 1 else 0 end,
+        worker_id = null, lease = null, lease_expires_at = null, step = null,
+        run_after = clock_timestamp() + p_delay
+    where id = p_run.id returning * into v_run;
+    insert into ops.run_events (run_id, project_id, type, payload)
+    values (v_run.id, v_run.project_id, case when v_replacement is null then p_event else 'superseded' end,
+            jsonb_build_object('reason', left(p_reason, 4000), 'worker', p_run.worker_id,
+                               'attempt', v_run.attempt - v_run.handed_back));
+    return v_run;
+end
+$$;
+
 create function ops.hand_back_run(p_run_id uuid, p_lease bigint, p_reason text) returns ops.runs
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -31,14 +69,7 @@ begin
     if v_run.cancel_requested_at is not null then
         return ops.finish_run(p_run_id, p_lease, 'canceled', null, p_reason);
     end if;
-    update ops.runs
-    set status = 'queued', handed_back = handed_back + 1, worker_id = null, lease = null, lease_expires_at = null,
-        step = null
-    where id = p_run_id returning * into v_run;
-    insert into ops.run_events (run_id, project_id, type, payload)
-    values (v_run.id, v_run.project_id, 'handed_back',
-            jsonb_build_object('reason', left(p_reason, 4000), 'attempt', v_run.attempt));
-    return v_run;
+    return ops.queue_again(v_run, 'handed_back', p_reason, interval '0');
 end
 $$;
 comment on function ops.hand_back_run(uuid, bigint, text) is
@@ -64,14 +95,7 @@ begin
     if v_run.attempt - v_run.handed_back >= 3 then
         return ops.finish_run(p_run_id, p_lease, 'failed', null, p_reason);
     end if;
-    update ops.runs
-    set status = 'queued', worker_id = null, lease = null, lease_expires_at = null, step = null,
-        run_after = clock_timestamp() + p_delay
-    where id = p_run_id returning * into v_run;
-    insert into ops.run_events (run_id, project_id, type, payload)
-    values (v_run.id, v_run.project_id, 'retried',
-            jsonb_build_object('reason', left(p_reason, 4000), 'attempt', v_run.attempt));
-    return v_run;
+    return ops.queue_again(v_run, 'retried', p_reason, p_delay);
 end
 $$;
 
@@ -96,14 +120,18 @@ begin
             when v_run.attempt - v_run.handed_back >= 3 then 'failed'
             else 'queued'
         end;
-        update ops.runs
-        set status = v_status, worker_id = null, lease = null, lease_expires_at = null, step = null,
-            finished_at = case when v_status = 'queued' then null else clock_timestamp() end,
-            error_message = case when v_status = 'failed' then 'worker lost' end
-        where id = v_run.id;
-        insert into ops.run_events (run_id, project_id, type, payload)
-        values (v_run.id, v_run.project_id, case when v_status = 'queued' then 'requeued' else v_status end,
-                jsonb_build_object('reason', 'worker lost', 'worker', v_run.worker_id, 'attempt', v_run.attempt));
+        if v_status = 'queued' then
+            perform ops.queue_again(v_run, 'requeued', 'worker lost', interval '0');
+        else
+            update ops.runs
+            set status = v_status, worker_id = null, lease = null, lease_expires_at = null, step = null,
+                finished_at = clock_timestamp(),
+                error_message = case when v_status = 'failed' then 'worker lost' end
+            where id = v_run.id;
+            insert into ops.run_events (run_id, project_id, type, payload)
+            values (v_run.id, v_run.project_id, v_status,
+                    jsonb_build_object('reason', 'worker lost', 'worker', v_run.worker_id, 'attempt', v_run.attempt));
+        end if;
         v_count := v_count + 1;
     end loop;
     return v_count;

@@ -148,10 +148,10 @@ async fn branch_of(conn: &mut PgConnection, id: BranchId) -> Result<(ProjectId, 
     Ok((row.project_id.into(), row.stage))
 }
 
-/// A run counts to the stage of its environment, else of its branch, else to development.
+/// A run counts to the stage of its environment, else to the one that it was queued for, else to its branch's.
 async fn run_of(conn: &mut PgConnection, id: RunId) -> Result<(ProjectId, Stage)> {
     let row = sqlx::query!(
-        r#"select r.project_id, coalesce(e.stage, b.stage, 'development') as "stage!: Stage"
+        r#"select r.project_id, coalesce(e.stage, r.params ->> 'stage', b.stage, 'development') as "stage!: Stage"
            from ops.runs r
            left join ops.environments e on e.id = r.environment_id
            left join ops.branches b on b.id = r.branch_id

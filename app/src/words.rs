@@ -55,6 +55,7 @@ pub fn of_code(detail: &Detail) -> String {
         "environment.production_by_branch" => say!(errors.environment_production_by_branch),
         "git.host_refused" => say!(errors.git_host_refused),
         "git.host_unknown" => say!(errors.git_host_unknown),
+        "git.repository_gone" => say!(errors.git_repository_gone),
         "git.sources_refused" => say!(errors.git_sources_refused),
         "git.timeout" => say!(errors.git_timeout),
         "git.unreadable" => return say!(errors.git_unreadable, reason = param("reason")).to_string(),

@@ -68,5 +68,7 @@ pub struct Board {
     pub clone_url: String,
     /// Where the project is fetched from, and its developers push to; None when its own repository is the source.
     pub remote_url: Option<String>,
+    /// Why the last fetch from there failed; None when it did not.
+    pub fetch_error: Option<String>,
     pub branches: Vec<BranchCard>,
 }

@@ -109,11 +109,11 @@ pub async fn cards(conn: &mut PgConnection, project: ProjectId, urls: &Urls) -> 
         });
     }
     let rows = sqlx::query!(
-        r#"select distinct on (branch_id) branch_id as "branch_id!", id, state as "state: EnvironmentState", hostname,
-               run_id as "run_id!"
-           from ops.environments
-           where project_id = $1 and branch_id is not null and run_id is not null and state in ('running', 'stopped')
-           order by branch_id, created_at desc"#,
+        r#"select distinct on (e.branch_id) e.branch_id as "branch_id!", e.id, e.state as "state: EnvironmentState",
+               e.hostname, e.run_id as "run_id!"
+           from ops.environments e join ops.branches b on b.id = e.branch_id
+           where e.project_id = $1 and e.run_id is not null and e.state in ('running', 'stopped')
+           order by e.branch_id, (e.stage = b.stage) desc, e.created_at desc"#,
         project.0
     )
     .fetch_all(conn)

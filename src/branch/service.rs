@@ -24,6 +24,7 @@ pub async fn board(conn: &mut PgConnection, actor: &Actor, slug: &Slug, urls: &U
         slug: project.slug,
         name: project.name,
         remote_url: project.remote_url,
+        fetch_error: project.fetch_error,
         branches: query::cards(conn, project.id, urls).await?,
     })
 }
@@ -154,6 +155,16 @@ async fn decide_in_txn(
 }
 
 pub async fn rebuild_in_txn(conn: &mut PgConnection, actor: &Actor, id: BranchId) -> Result<RunId> {
+    rebuild_for_in_txn(conn, actor, id, None).await
+}
+
+/// None: for the stage that the branch is in.
+async fn rebuild_for_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: BranchId,
+    stage: Option<Stage>,
+) -> Result<RunId> {
     authorise(conn, actor, Action::Rebuild(id)).await?;
     let project = query::project_of(conn, id).await?.ok_or(Error::not_found("branch"))?;
     let branches = query::list(conn, project, true).await?;
@@ -164,29 +175,31 @@ pub async fn rebuild_in_txn(conn: &mut PgConnection, actor: &Actor, id: BranchId
     let new = NewBuild {
         project,
         branch: Some(id),
-        stage: branch.stage,
+        stage: stage.filter(|stage| *stage == Stage::Development).unwrap_or(branch.stage),
         git_ref: &branch.name.full(),
         commit: head,
     };
     run::service::queue_build_in_txn(conn, actor, new).await
 }
 
-/// Builds the branch of a run again: its latest commit, whichever the run was of. Gives the new run, and the project
-/// that it is found under.
+/// Builds the branch of a run again, for the stage that the run was for: its latest commit, whichever the run was of.
+/// Gives the new run, and the project that it is found under.
 pub async fn rebuild_of_run_in_txn(
     conn: &mut PgConnection,
     actor: &Actor,
     run: RunId,
 ) -> Result<(Slug, RunId)> {
     authorise(conn, actor, Action::ViewRun(run)).await?;
-    let branch = sqlx::query_scalar!("select branch_id from ops.runs where id = $1", run.0)
-        .fetch_one(&mut *conn)
-        .await?
-        .map(BranchId)
-        .ok_or(Error::not_found("branch"))?;
+    let row = sqlx::query!(
+        r#"select branch_id as "branch_id: BranchId", params ->> 'stage' as "stage: Stage" from ops.runs where id = $1"#,
+        run.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let branch = row.branch_id.ok_or(Error::not_found("branch"))?;
     let project = query::project_of(conn, branch).await?.ok_or(Error::not_found("branch"))?;
     let slug = project::query::slug_by_id(conn, project).await?.ok_or(Error::not_found("project"))?;
-    Ok((slug, rebuild_in_txn(conn, actor, branch).await?))
+    Ok((slug, rebuild_for_in_txn(conn, actor, branch, row.stage).await?))
 }
 
 /// Says whether pushes to a branch are built, in the way of its stage.

@@ -202,7 +202,6 @@ fn one_row(rows: u64) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::not_found("environment")) }
 }
 
-/// Links a run to the environment that it builds, under the worker's rights.
 pub async fn summary(
     conn: &mut PgConnection,
     id: EnvironmentId,

@@ -36,7 +36,7 @@ pub use http_backend::{Backend, BackendRequest};
 pub use merge::{Author, Merge, MergeDone, Merged, merge_branches, preview_merge};
 pub use quarantine::Quarantine;
 pub use reconcile::{
-    Missed, hold_heads_in_txn, keep_reconciling, missed_pushes, reconcile, reconcile_project,
+    Missed, hold_heads_in_txn, keep_reconciling, missed_pushes, ready, reconcile, reconcile_project,
 };
 pub use repository::{Repositories, Repository};
 pub use seed::SeedCommit;

@@ -2,7 +2,12 @@
 //! Git is asked for all heads and the database for all branches; what differs is told to the same
 //! `branch_pushed_in_txn` that the hook tells, which says nothing twice.
 
-use super::{command::Git, error::GitError, repository::Repositories, url::GitUrl};
+use super::{
+    command::Git,
+    error::GitError,
+    repository::{Repositories, Repository},
+    url::GitUrl,
+};
 use crate::{
     Error, Result,
     access::{self, Actor},
@@ -15,8 +20,12 @@ use crate::{
 };
 use futures::StreamExt;
 use sqlx::{Connection, PgConnection, PgPool};
-use std::{collections::BTreeMap, time::Duration};
-use tokio::time::MissedTickBehavior;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
 
 /// A head that the database does not know, or a branch that git has no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +59,28 @@ pub async fn hold_heads_in_txn(conn: &mut PgConnection, project: ProjectId) -> R
     Ok(())
 }
 
+/// The project's own repository, made when there is none. But not when the database knows its branches: then it was
+/// lost, and an empty one in its place would take them along.
+pub async fn ready(
+    pool: &PgPool,
+    repositories: &Repositories,
+    actor: &Actor,
+    project: ProjectId,
+) -> Result<Repository> {
+    let repository = repositories.of(project);
+    if repository.exists() {
+        return Ok(repository);
+    }
+    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let known = branch::query::list(&mut txn, project, false).await?;
+    txn.commit().await?;
+    if known.iter().any(|branch| branch.head.is_some()) {
+        tracing::error!(%project, path = %repository.path().display(), "a repository is gone: put it back");
+        return Err(Error::unavailable("git.repository_gone"));
+    }
+    Ok(repositories.create(project).await?)
+}
+
 /// One look at one project: fetches when it has a remote, then records what was missed.
 pub async fn reconcile_project(
     pool: &PgPool,
@@ -58,9 +89,13 @@ pub async fn reconcile_project(
     project: ProjectId,
     remote: Option<&GitUrl>,
 ) -> Result<Vec<RunId>> {
-    let is_new = !repositories.of(project).exists();
-    let repository = repositories.create(project).await?;
+    let repository = match remote {
+        Some(_) => repositories.create(project).await?,
+        None => ready(pool, repositories, actor, project).await?,
+    };
     if let Some(url) = remote {
+        // Somebody does already: a new project's first fetch takes as long as it takes.
+        let Some(_fetching) = repositories.begin_fetch(project) else { return Ok(Vec::new()) };
         let fetched = repository.fetch(url).await;
         note_fetch(pool, actor, project, fetched.as_ref().err()).await?;
         fetched?;
@@ -69,13 +104,10 @@ pub async fn reconcile_project(
     hold_heads_in_txn(&mut txn, project).await?;
     let known = branch::query::list(&mut txn, project, true).await?;
     let heads = repository.heads().await?;
-    // A disk that is not there, or one from before: nobody deleted all branches at once.
-    if is_new && heads.is_empty() && known.iter().any(|branch| branch.head.is_some()) {
-        repository.remove_empty()?;
-        return Err(Error::internal(format!(
-            "the repository of project {project} is gone from {}, though the database knows its branches; put it back",
-            repository.path().display()
-        )));
+    // Nobody deletes all branches at once without the hook hearing of it: the disk is not there, or is an older one.
+    if heads.is_empty() && known.iter().any(|branch| branch.head.is_some()) {
+        tracing::error!(%project, path = %repository.path().display(), "a repository has lost its branches: put it back");
+        return Err(Error::unavailable("git.repository_gone"));
     }
     let missed = missed_pushes(heads, &known);
     let mut runs = Vec::new();
@@ -126,6 +158,20 @@ async fn reconcile_kind(
     actor: &Actor,
     kind: Kind,
 ) -> Result<Vec<RunId>> {
+    let projects = projects(pool, actor, kind).await?;
+    let looks = projects.into_iter().map(|project| look_at(pool, repositories, actor, project));
+    let mut looks = futures::stream::iter(looks).buffer_unordered(FETCHES);
+    let mut runs = Vec::new();
+    while let Some(found) = looks.next().await {
+        runs.extend(found?);
+    }
+    Ok(runs)
+}
+
+/// A project, and where it is fetched from.
+type Project = (ProjectId, Option<String>);
+
+async fn projects(pool: &PgPool, actor: &Actor, kind: Kind) -> Result<Vec<Project>> {
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     let projects = sqlx::query!(
         "select id, remote_url from ops.projects where archived_at is null and (remote_url is not null) = $1 order by id",
@@ -134,27 +180,58 @@ async fn reconcile_kind(
     .fetch_all(&mut *txn)
     .await?;
     txn.commit().await?;
-    let looks = projects.into_iter().map(|project| async move {
-        let id = ProjectId::from(project.id);
-        let outcome = match remote(repositories.git(), project.remote_url.as_deref()) {
-            Ok(url) => reconcile_project(pool, repositories, actor, id, url.as_ref()).await,
-            Err(error) => Err(error.into()),
-        };
-        (id, outcome)
-    });
-    let mut looks = futures::stream::iter(looks).buffer_unordered(FETCHES);
-    let mut runs = Vec::new();
-    while let Some((id, outcome)) = looks.next().await {
-        match outcome {
-            Ok(found) => runs.extend(found),
-            // The database is gone for all of them.
-            Err(error @ Error::Unavailable { .. }) if unreachable_database(&error) => return Err(error),
-            Err(error) => {
-                tracing::warn!(project = %id, %error, "the project's branches could not be compared")
+    Ok(projects.into_iter().map(|project| (project.id.into(), project.remote_url)).collect())
+}
+
+/// What goes wrong with one project is its own; only a database that is gone is everybody's.
+async fn look_at(
+    pool: &PgPool,
+    repositories: &Repositories,
+    actor: &Actor,
+    (project, url): Project,
+) -> Result<Vec<RunId>> {
+    let outcome = match remote(repositories.git(), url.as_deref()) {
+        Ok(url) => reconcile_project(pool, repositories, actor, project, url.as_ref()).await,
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Err(error @ Error::Unavailable { .. }) if unreachable_database(&error) => Err(error),
+        Err(error) => {
+            tracing::warn!(%project, %error, "the project's branches could not be compared");
+            Ok(Vec::new())
+        }
+        found => found,
+    }
+}
+
+/// Fetches each project every `pause`; one whose host is slow holds none of the others up.
+async fn follow(pool: &PgPool, repositories: &Repositories, actor: &Actor, pause: Duration) -> Result<()> {
+    let slots = Arc::new(Semaphore::new(FETCHES));
+    let (mut fetches, mut under_way) = (JoinSet::new(), HashSet::new());
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                for project in projects(pool, actor, Kind::Following).await? {
+                    if !under_way.insert(project.0) {
+                        continue;
+                    }
+                    let (pool, repositories, actor) = (pool.clone(), repositories.clone(), *actor);
+                    let slots = slots.clone();
+                    fetches.spawn(async move {
+                        let _slot = slots.acquire().await;
+                        (project.0, look_at(&pool, &repositories, &actor, project).await)
+                    });
+                }
+            }
+            Some(ended) = fetches.join_next() => {
+                let (project, outcome) = ended.map_err(Error::internal)?;
+                under_way.remove(&project);
+                outcome?;
             }
         }
     }
-    Ok(runs)
 }
 
 fn unreachable_database(error: &Error) -> bool {
@@ -192,15 +269,12 @@ async fn lead(pool: &PgPool, repositories: &Repositories, pause: Duration) -> Re
         .fetch_one(&mut session)
         .await?;
     let actor = Actor { user_id: user.into(), platform_admin: true };
-    let look = |kind| {
-        let actor = &actor;
-        async move {
-            let mut ticks = tokio::time::interval(pause);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                reconcile_kind(pool, repositories, actor, kind).await?;
-            }
+    let look = async {
+        let mut ticks = tokio::time::interval(pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            reconcile_kind(pool, repositories, &actor, Kind::Own).await?;
         }
     };
     let keep_lock = async {
@@ -219,8 +293,8 @@ async fn lead(pool: &PgPool, repositories: &Repositories, pause: Duration) -> Re
         }
     };
     tokio::select! {
-        end = look(Kind::Own) => end,
-        end = look(Kind::Following) => end,
+        end = look => end,
+        end = follow(pool, repositories, &actor, pause) => end,
         end = keep_lock => end,
         end = tidy => end,
     }

@@ -10,9 +10,11 @@ use crate::{
     id::ProjectId,
 };
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// The hooks that git calls while it receives a push.
@@ -22,11 +24,30 @@ pub const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 #[derive(Debug, Clone)]
 pub struct Repositories {
     git: Git,
+    fetching: Arc<Mutex<HashSet<ProjectId>>>,
+}
+
+/// Who holds it fetches the project; nobody else of this process does.
+pub struct Fetching {
+    project: ProjectId,
+    fetching: Arc<Mutex<HashSet<ProjectId>>>,
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.project);
+    }
 }
 
 impl Repositories {
     pub fn new(git: Git) -> Self {
-        Self { git }
+        Self { git, fetching: Arc::default() }
+    }
+
+    /// None while it is being fetched already.
+    pub(super) fn begin_fetch(&self, project: ProjectId) -> Option<Fetching> {
+        let is_first = self.fetching.lock().unwrap_or_else(PoisonError::into_inner).insert(project);
+        is_first.then(|| Fetching { project, fetching: self.fetching.clone() })
     }
 
     pub fn git(&self) -> &Git {
@@ -94,11 +115,6 @@ impl Repository {
 
     pub fn exists(&self) -> bool {
         self.path.join("HEAD").is_file()
-    }
-
-    /// Takes away what [`Repositories::create`] made for nothing.
-    pub(super) fn remove_empty(&self) -> Result<()> {
-        fs::remove_dir_all(&self.path).map_err(GitError::io(&self.path))
     }
 
     pub(super) fn command(&self, what: &'static str) -> GitCommand {

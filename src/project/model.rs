@@ -64,6 +64,8 @@ pub struct ProjectSummary {
     pub odoo_series: String,
     /// The URL that the project is fetched from; None when its own repository is the source.
     pub remote_url: Option<String>,
+    /// Why the last fetch from there failed; None when it did not.
+    pub fetch_error: Option<String>,
     pub branches: i64,
     pub running_environments: i64,
     pub active_runs: i64,

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<ProjectSummary>> {
     let rows = sqlx::query!(
-        r#"select p.id, p.slug, p.name, p.odoo_series, p.remote_url, p.created_at,
+        r#"select p.id, p.slug, p.name, p.odoo_series, p.remote_url, p.fetch_error, p.created_at,
                (select count(*) from ops.branches b where b.project_id = p.id and b.deleted_at is null) as "branches!",
                (select count(*) from ops.environments e where e.project_id = p.id and e.state = 'running')
                    as "running_environments!",
@@ -23,6 +23,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<ProjectSummary>> {
                 name: row.name,
                 odoo_series: row.odoo_series,
                 remote_url: row.remote_url,
+                fetch_error: row.fetch_error,
                 branches: row.branches,
                 running_environments: row.running_environments,
                 active_runs: row.active_runs,
@@ -53,16 +54,22 @@ pub async fn remote_url(conn: &mut PgConnection, id: ProjectId) -> Result<Option
 
 /// How the last fetch went.
 pub async fn set_fetched(conn: &mut PgConnection, id: ProjectId, error: Option<&str>) -> Result<()> {
-    let done = sqlx::query!(
-        "update ops.projects
-         set fetched_at = case when $2::text is null then now() else fetched_at end, fetch_error = $2
-         where id = $1",
+    let changed = sqlx::query_scalar!(
+        r#"with before as (select id, fetch_error from ops.projects where id = $1)
+           update ops.projects p
+           set fetched_at = case when $2::text is null then now() else p.fetched_at end, fetch_error = $2
+           from before where p.id = before.id returning before.fetch_error is distinct from $2 as "changed!""#,
         id.0,
         error
     )
-    .execute(conn)
-    .await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(Error::not_found("project")) }
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or(Error::not_found("project"))?;
+    if changed {
+        // The board shows it.
+        sqlx::query!("select pg_notify('ops_board', $1)", id.to_string()).fetch_one(conn).await?;
+    }
+    Ok(())
 }
 
 pub async fn insert(

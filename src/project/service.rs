@@ -81,7 +81,10 @@ pub async fn create(
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     let id = create_in_txn(&mut txn, actor, new).await?;
     txn.commit().await?;
-    repositories.create(id).await?;
+    if let Err(error) = repositories.create(id).await {
+        // The project is there; the reconciler makes its repository within a minute.
+        tracing::warn!(project = %id, %error, "the repository could not be made yet");
+    }
     if let Some(url) = remote {
         let (pool, repositories, actor) = (pool.clone(), repositories.clone(), *actor);
         let fetch = tokio::spawn(async move {

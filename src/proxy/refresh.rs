@@ -84,11 +84,15 @@ impl Refresh {
 
     async fn load(&self) -> Result<(), sqlx::Error> {
         let routes = in_time(read(&self.database)).await?;
-        if self.routes.replace(routes.clone())
-            && let Err(error) = self.on_disk(move |path| copy::write(&path, &routes)).await
-        {
+        if !self.routes.differ(&routes) {
+            return Ok(());
+        }
+        // First on disk: who was answered once is answered by the next proxy too, however this one ends.
+        let copied = routes.clone();
+        if let Err(error) = self.on_disk(move |path| copy::write(&path, &copied)).await {
             tracing::warn!(file = %self.file.display(), %error, "the copy of the routes is not written");
         }
+        self.routes.replace(routes);
         Ok(())
     }
 

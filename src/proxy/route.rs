@@ -57,9 +57,19 @@ impl Routes {
         self.table.subscribe()
     }
 
+    /// Whether these are other than those of now.
+    pub fn differ(&self, routes: &[Route]) -> bool {
+        let now = self.table.borrow();
+        now.len() != routes.len()
+            || routes.iter().any(|route| now.get(&route.hostname).is_none_or(|it| *it.route != *route))
+    }
+
     /// Puts these in the place of all before. Containers that stay keep their open connections. False when
     /// nothing is different.
     pub fn replace(&self, routes: Vec<Route>) -> bool {
+        if !self.differ(&routes) {
+            return false;
+        }
         let before = self.table.borrow().clone();
         let after: Table = routes
             .into_iter()
@@ -77,12 +87,8 @@ impl Routes {
                 (route.hostname.clone(), Entry { route: Arc::new(route), upstream })
             })
             .collect();
-        let changed = before.len() != after.len()
-            || after.iter().any(|(name, entry)| before.get(name).is_none_or(|it| it.route != entry.route));
-        if changed {
-            self.table.send_replace(Arc::new(after));
-        }
-        changed
+        self.table.send_replace(Arc::new(after));
+        true
     }
 }
 

@@ -7,14 +7,16 @@ use crate::{
     project::Slug,
     urls::Urls,
 };
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 pub async fn view(conn: &mut PgConnection, id: RunId, urls: &Urls) -> Result<RunView> {
     let row = sqlx::query!(
         r#"select r.id, r.project_id, p.slug, p.name as project_name, b.name as "branch?",
-               coalesce(e.stage, b.stage) as "stage?: Stage", r.environment_id, r.kind as "kind: RunKind",
-               r.status as "status: RunStatus", r.git_ref, r.commit_sha, r.params, r.attempt, r.worker_id, r.queued_at,
+               coalesce(e.stage, r.params ->> 'stage', b.stage) as "stage?: Stage", r.environment_id, r.kind as "kind: RunKind",
+               r.status as "status: RunStatus", r.git_ref, r.commit_sha, r.params,
+               r.attempt - r.handed_back as "attempt!", r.worker_id, r.queued_at,
                r.started_at, r.finished_at, r.exit_code, r.error_message, r.cancel_requested_at, r.superseded_by,
                coalesce(h.last_seq, 0) as "last_log_seq!"
            from ops.runs r
@@ -57,9 +59,25 @@ pub async fn view(conn: &mut PgConnection, id: RunId, urls: &Urls) -> Result<Run
         error_message: row.error_message,
         cancel_requested_at: row.cancel_requested_at,
         superseded_by: row.superseded_by.map(Into::into),
-        steps: steps(conn, id).await?,
+        steps: if row.status.is_terminal() {
+            steps(conn, id).await?.into_iter().map(|step| cut_off(step, row.finished_at)).collect()
+        } else {
+            steps(conn, id).await?
+        },
         last_log_seq: row.last_log_seq,
     })
+}
+
+/// A step that was under way when its run was ended never said how it ended.
+fn cut_off(step: StepLine, at: Option<DateTime<Utc>>) -> StepLine {
+    match step.state {
+        StepState::Running => StepLine {
+            state: StepState::Failed,
+            duration_ms: at.map(|at| (at - step.started_at).num_milliseconds()),
+            ..step
+        },
+        StepState::Succeeded | StepState::Failed => step,
+    }
 }
 
 /// The steps of the last attempt, from the events.
@@ -161,4 +179,24 @@ pub async fn events(conn: &mut PgConnection, run: RunId) -> Result<Vec<Event>> {
         .into_iter()
         .map(|row| Event { id: row.id, r#type: row.kind, payload: row.payload, created_at: row.created_at })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_step_runs_on_after_its_run() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0);
+        let line = |state| StepLine {
+            step: Step::Install,
+            state,
+            started_at: at(10).unwrap_or_default(),
+            duration_ms: None,
+            note: None,
+        };
+        let ended = cut_off(line(StepState::Running), at(12));
+        assert_eq!((ended.state, ended.duration_ms), (StepState::Failed, Some(2000)));
+        assert_eq!(cut_off(line(StepState::Succeeded), at(12)), line(StepState::Succeeded));
+    }
 }

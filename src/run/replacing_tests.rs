@@ -146,3 +146,37 @@ async fn an_environment_made_beside_production_never_replaces_it() {
     assert_eq!(yard.state(production).await, "destroying");
     assert_eq!(yard.state(second).await, "destroying");
 }
+
+#[tokio::test]
+async fn production_takes_only_the_newest_after_what_it_could_not_finish() {
+    let mut yard = Yard::new().await;
+    let first = yard.queue(Stage::Production).await;
+    let claim = crate::queue::claim(&mut yard.superuser, "one").await.unwrap().unwrap();
+    assert_eq!((claim.id, claim.attempt), (first, 1));
+    // Nothing newer: it waits again, and that was no attempt.
+    crate::queue::hand_back(&mut yard.superuser, &claim, "stopped").await.unwrap();
+    assert_eq!(yard.status(first).await, "queued");
+    let claim = crate::queue::claim(&mut yard.superuser, "one").await.unwrap().unwrap();
+    assert_eq!((claim.id, claim.attempt), (first, 1));
+    let newest = yard.queue(Stage::Production).await;
+    assert_eq!(yard.status(first).await, "claimed", "production finishes what it began");
+    crate::queue::retry(&mut yard.superuser, &claim, "the platform failed").await.unwrap();
+    assert_eq!(yard.status(first).await, "superseded", "the older commit is not built after the newer one");
+    let row = sqlx::query!("select superseded_by, finished_at from ops.runs where id = $1", first.0);
+    let row = row.fetch_one(&mut yard.superuser).await.unwrap();
+    assert_eq!((row.superseded_by, row.finished_at.is_some()), (Some(newest.0), true));
+    let claim = crate::queue::claim(&mut yard.superuser, "one").await.unwrap().unwrap();
+    assert_eq!(claim.id, newest);
+    // A worker that is gone.
+    let last = yard.queue(Stage::Production).await;
+    sqlx::query!(
+        "update ops.runs set lease_expires_at = now() - interval '1 minute' where id = $1",
+        newest.0
+    )
+    .execute(&mut yard.superuser)
+    .await
+    .unwrap();
+    assert_eq!(crate::queue::requeue_lost(&mut yard.superuser).await.unwrap(), 1);
+    assert_eq!(yard.status(newest).await, "superseded");
+    assert_eq!(yard.status(last).await, "queued");
+}

@@ -40,6 +40,11 @@ pub fn BoardView(board: Board) -> impl IntoView {
                 <Source remote_url=remote_url.clone() clone_url=clone_url.clone()/>
             </div>
         </header>
+        {move || state.fetch_error().map(|reason| view! {
+            <p class="notice" role="status" data-testid="fetch-error">
+                {say!(board.fetch_failed, reason = reason).to_string()}
+            </p>
+        })}
         {refused().map(|fault| view! { <Refusal error=fault.0/> })}
         {move || alone.get().then(|| match &remote_url {
             Some(url) => view! { <FirstFetch url=url.clone()/> }.into_any(),
@@ -59,6 +64,8 @@ pub fn BoardView(board: Board) -> impl IntoView {
 
 /// Without script a refused form comes back to this page with its reason.
 fn refused() -> Option<Fault> {
+    // Leptos keeps what the first address said; elsewhere it is old.
+    use_query_map().read_untracked().get("__err")?;
     let moved = ServerAction::<MoveBranch>::new().value().get_untracked().and_then(Result::err);
     let rebuilt = || ServerAction::<Rebuild>::new().value().get_untracked().and_then(Result::err);
     let set = || ServerAction::<SetBuildOnPush>::new().value().get_untracked().and_then(Result::err);

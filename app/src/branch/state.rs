@@ -62,6 +62,11 @@ impl BoardState {
         self.board.with_untracked(|board| board.remote_url.clone().unwrap_or_else(|| board.clone_url.clone()))
     }
 
+    /// Why the last fetch of the repository that the project follows failed.
+    pub fn fetch_error(self) -> Option<String> {
+        self.board.with(|board| board.fetch_error.clone())
+    }
+
     pub fn is_empty(self) -> bool {
         self.board.with(|board| board.branches.is_empty())
     }

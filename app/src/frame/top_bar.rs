@@ -59,7 +59,7 @@ pub fn TopBar(drawer: Drawer) -> impl IntoView {
 fn LiveLight() -> impl IntoView {
     let live = Live::get();
     let look = move || match live.link() {
-        Link::Idle | Link::SignedOut | Link::Ended => None,
+        Link::Idle | Link::SignedOut | Link::Refused => None,
         Link::Connecting => {
             Some(("connecting", say!(frame.live.connecting), say!(frame.live_title.connecting)))
         }
@@ -80,9 +80,9 @@ fn LiveLight() -> impl IntoView {
 fn LiveEnd() -> impl IntoView {
     let live = Live::get();
     move || {
-        let (why, what) = match live.link() {
-            Link::SignedOut => (say!(frame.signed_out), say!(frame.failure.sign_in)),
-            Link::Ended => (say!(frame.live_ended), say!(frame.reload)),
+        let (why, what) = match (live.link(), live.is_denied()) {
+            (Link::SignedOut, _) => (say!(frame.signed_out), say!(frame.failure.sign_in)),
+            (Link::Refused, _) | (_, true) => (say!(frame.live_ended), say!(frame.reload)),
             _ => return None,
         };
         Some(

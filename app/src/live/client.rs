@@ -8,7 +8,8 @@
 //! drops those on whatever thread ends a request.
 
 use super::{ToBrowser, ToServer, Topic};
-use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
+use crate::session::me;
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use serde::de::DeserializeOwned;
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -24,13 +25,15 @@ pub enum Link {
     Offline,
     /// The session ended: signing in helps, asking again does not.
     SignedOut,
-    /// What the page shows is not to be seen any more, or not in this way.
-    Ended,
+    /// The server does not understand us.
+    Refused,
 }
 
 /// Codes with which the server closes a socket for good.
 const SIGNED_OUT: u16 = 4401;
 const REFUSED: u16 = 1008;
+/// Attempts that fail before we wonder whether the session is the reason.
+const ASK_WHO_AFTER: u32 = 2;
 
 /// Takes the text of the content.
 type Handler = Rc<dyn Fn(&str)>;
@@ -39,6 +42,8 @@ struct Subscription {
     /// Last log sequence seen.
     after: Option<i64>,
     handlers: Vec<(u64, Handler)>,
+    /// The server said no: it is not asked again.
+    denied: bool,
 }
 
 #[derive(Default)]
@@ -65,6 +70,8 @@ pub struct Live {
     link: RwSignal<Link>,
     /// The build that the server said it is.
     server_build: RwSignal<Option<String>>,
+    /// What this page shows and may not, or no longer.
+    denied: RwSignal<u32>,
 }
 
 impl Live {
@@ -72,7 +79,11 @@ impl Live {
     const LONGEST_PAUSE: f64 = 15_000.0;
 
     pub fn provide() {
-        let live = Self { link: RwSignal::new(Link::Idle), server_build: RwSignal::new(None) };
+        let live = Self {
+            link: RwSignal::new(Link::Idle),
+            server_build: RwSignal::new(None),
+            denied: RwSignal::new(0),
+        };
         provide_context(live);
         Effect::new(move |_| {
             let now = move || live.reconnect_now();
@@ -95,6 +106,11 @@ impl Live {
 
     pub fn link(self) -> Link {
         self.link.get()
+    }
+
+    /// Whether something on this page is no longer kept current, and will not be.
+    pub fn is_denied(self) -> bool {
+        self.denied.get() > 0
     }
 
     pub fn server_build(self) -> Option<String> {
@@ -125,8 +141,11 @@ impl Live {
         let id = page(|inner| {
             let id = inner.next_handler;
             inner.next_handler += 1;
-            let subscription =
-                inner.topics.entry(topic).or_insert_with(|| Subscription { after, handlers: Vec::new() });
+            let subscription = inner.topics.entry(topic).or_insert_with(|| Subscription {
+                after,
+                handlers: Vec::new(),
+                denied: false,
+            });
             subscription.handlers.push((id, handler));
             id
         });
@@ -140,16 +159,14 @@ impl Live {
 
     fn unsubscribe(self, topic: Topic, id: u64) {
         let gone = page(|inner| {
-            let Some(subscription) = inner.topics.get_mut(&topic) else { return false };
+            let subscription = inner.topics.get_mut(&topic)?;
             subscription.handlers.retain(|(handler, _)| *handler != id);
-            let gone = subscription.handlers.is_empty();
-            if gone {
-                inner.topics.remove(&topic);
-            }
-            gone
+            if subscription.handlers.is_empty() { inner.topics.remove(&topic) } else { None }
         });
-        if gone && self.is_open() {
-            self.send(&ToServer::Unsubscribe { topic });
+        match gone {
+            Some(subscription) if subscription.denied => self.denied.update(|denied| *denied -= 1),
+            Some(_) if self.is_open() => self.send(&ToServer::Unsubscribe { topic }),
+            _ => {}
         }
     }
 
@@ -169,9 +186,10 @@ impl Live {
     }
 
     fn open(self) {
-        if self.socket().is_some() {
+        if self.socket().is_some() || self.link.get_untracked() == Link::SignedOut {
             return;
         }
+        page(|inner| inner.retry = None);
         let location = window().location();
         let (Ok(protocol), Ok(host)) = (location.protocol(), location.host()) else { return };
         let scheme = if protocol == "https:" { "wss" } else { "ws" };
@@ -195,7 +213,8 @@ impl Live {
 
     fn subscribe_all(self) {
         let topics = page(|inner| {
-            inner.topics.iter().map(|(topic, subscription)| (*topic, subscription.after)).collect::<Vec<_>>()
+            let asked = inner.topics.iter().filter(|(_, subscription)| !subscription.denied);
+            asked.map(|(topic, subscription)| (*topic, subscription.after)).collect::<Vec<_>>()
         });
         for (topic, after) in topics {
             self.send(&ToServer::Subscribe { topic, after });
@@ -207,8 +226,13 @@ impl Live {
             Ok(ToBrowser::Hello { build }) => self.greeted(build),
             Ok(ToBrowser::News { topic, last_seq, content }) => self.told(topic, last_seq, content.get()),
             Ok(ToBrowser::Denied { topic, .. }) => {
-                page(|inner| inner.topics.remove(&topic));
-                self.link.set(Link::Ended);
+                let is_news = page(|inner| {
+                    let subscription = inner.topics.get_mut(&topic)?;
+                    (!std::mem::replace(&mut subscription.denied, true)).then_some(())
+                });
+                if is_news.is_some() {
+                    self.denied.update(|denied| *denied += 1);
+                }
             }
             // A newer server, as above.
             Err(_) => {}
@@ -241,13 +265,16 @@ impl Live {
         let again = page(|inner| {
             inner.socket = None;
             inner.failures += 1;
-            (!inner.topics.is_empty()).then_some(inner.failures)
+            inner.topics.values().any(|subscription| !subscription.denied).then_some(inner.failures)
         });
         match (code, again) {
             (SIGNED_OUT, _) => self.link.set(Link::SignedOut),
-            (REFUSED, _) => self.link.set(Link::Ended),
+            (REFUSED, _) => self.link.set(Link::Refused),
             (_, Some(failures)) => {
                 self.link.set(Link::Offline);
+                if failures == ASK_WHO_AFTER {
+                    self.ask_who();
+                }
                 let doubled = Self::FIRST_PAUSE * f64::from(1 << failures.min(6).saturating_sub(1));
                 // Not all pages at the same moment after a restart of the server.
                 let pause = doubled.min(Self::LONGEST_PAUSE) * (0.5 + js_sys::Math::random() / 2.0);
@@ -255,9 +282,20 @@ impl Live {
                     set_timeout_with_handle(move || self.open(), Duration::from_millis(pause as u64)).ok();
                 page(|inner| inner.retry = retry);
             }
-            (_, None) if self.link.get_untracked() == Link::Ended => {}
             (_, None) => self.link.set(Link::Idle),
         }
+    }
+
+    /// A socket that is refused for want of a session looks like a server that is away.
+    fn ask_who(self) {
+        spawn_local(async move {
+            if let Ok(None) = me().await {
+                if let Some(retry) = page(|inner| inner.retry.take()) {
+                    retry.clear();
+                }
+                self.link.set(Link::SignedOut);
+            }
+        });
     }
 
     fn reconnect_now(self) {

@@ -304,6 +304,7 @@ mod tests {
             name: "Demo".to_owned(),
             clone_url: String::new(),
             remote_url: None,
+            fetch_error: None,
             branches: Vec::new(),
         };
         let rows = rows(&board, vec![run("a", false), run("b", false), run("a", false)]);

@@ -143,12 +143,9 @@ async fn serve(
         Ok(cgi) => cgi,
         Err(response) => return *response,
     };
-    let repository = match state.repositories.of(project) {
-        there if there.exists() => there,
-        _ => match state.repositories.create(project).await {
-            Ok(made) => made,
-            Err(error) => return refusal(&error.into()),
-        },
+    let repository = match odooops::git::ready(&state.pool, &state.repositories, &actor, project).await {
+        Ok(repository) => repository,
+        Err(error) => return refusal(&error),
     };
     match state.repositories.git().http_backend(&repository, &cgi) {
         Ok(backend) => converse(backend, request.into_body(), slot).await,

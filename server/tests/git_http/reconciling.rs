@@ -123,9 +123,18 @@ async fn a_repository_that_is_gone_takes_no_branch_along() {
     let look =
         || git::reconcile_project(&platform.pool, &platform.repositories, &admin, platform.project, None);
     for _ in 0..2 {
-        assert!(matches!(look().await, Err(Error::Internal { .. })));
+        assert!(matches!(look().await, Err(Error::Unavailable { .. })));
+        // Nor does a push make an empty one.
+        let said = work.fails(&["push", "origin", "main:other"]);
+        assert!(said.contains("503"), "{said}");
+        assert!(!path.exists());
         assert_eq!(platform.board().await, board);
     }
+    // One that is there and empty is no better.
+    platform.repositories.create(platform.project).await.unwrap();
+    assert!(matches!(look().await, Err(Error::Unavailable { .. })));
+    assert_eq!(platform.board().await, board);
+    std::fs::remove_dir_all(&path).unwrap();
     std::fs::rename(&aside, &path).unwrap();
     assert!(look().await.unwrap().is_empty());
     assert_eq!(platform.board().await, board);

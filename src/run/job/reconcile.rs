@@ -10,7 +10,7 @@ use super::{
     start::{self, PORT, Server},
 };
 use crate::{
-    docker::{ContainerStatus, Labels},
+    docker::{ContainerStatus, Labels, names},
     environment::{self, EnvironmentState, query::Environment},
     id::EnvironmentId,
     queue,
@@ -51,6 +51,9 @@ async fn requeue(shop: &Workshop) -> Result<(), JobError> {
     }
     Ok(())
 }
+
+/// What the container of a server that was made again is for.
+const AGAIN: &str = "server-again";
 
 async fn make_partitions(shop: &Workshop) -> Result<(), JobError> {
     let mut conn = shop.pool.acquire().await?;
@@ -137,7 +140,9 @@ async fn keep_running(
     } else {
         let Some(image) = &environment.image else { return Ok(()) };
         tracing::warn!(environment = %environment.id, "the server's container is gone; making it again");
-        start::server(shop, run, environment, &Image::named(image), "server-again").await?
+        // One that was made and never started may have other limits than those of now.
+        shop.docker.remove_container(&names::container(environment.id, AGAIN)).await?;
+        start::server(shop, run, environment, &Image::named(image), AGAIN).await?
     };
     let mut conn = shop.pool.acquire().await?;
     let address = server.address.to_string();

@@ -4,7 +4,7 @@ use super::{JobError, Workshop, sources::remove_tree};
 use crate::{
     docker::{Labels, names},
     environment::{self, EnvironmentState, query::Environment},
-    queue::Claim,
+    queue::{self, Claim},
 };
 
 /// After an attempt that did not end well. Failures are left to the reconciler, which finds the remains by their
@@ -16,11 +16,15 @@ pub async fn everything_of(shop: &Workshop, claim: &Claim) {
 }
 
 async fn try_everything_of(shop: &Workshop, claim: &Claim) -> Result<(), JobError> {
-    let mut conn = shop.pool.acquire().await?;
-    let Some(environment) = environment::query::by_run(&mut conn, claim.id).await? else { return Ok(()) };
-    drop(conn);
-    // The answer to the commit that published it may have been lost: then it is not ours to remove any more.
-    if environment.state != EnvironmentState::Building {
+    // Waits for the commit that publishes it, whose answer may have been lost: then it is not ours to remove any more.
+    let mut txn = shop.pool.begin().await?;
+    let held = queue::heartbeat(&mut txn, &shop.name, &[(claim.id, claim.lease)]).await?;
+    let environment = environment::query::by_run(&mut txn, claim.id).await?;
+    txn.commit().await?;
+    let Some(environment) = environment.filter(|it| it.state == EnvironmentState::Building) else {
+        return Ok(());
+    };
+    if held.is_empty() {
         return Ok(());
     }
     remains_of(shop, &environment).await

@@ -6,6 +6,7 @@ use crate::{
     queue::{self, Claim},
     run::{LogLevel, RunKind, RunStatus},
 };
+use futures::FutureExt;
 use sqlx::postgres::PgListener;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
@@ -35,6 +36,7 @@ pub async fn work(shop: Workshop, stop: CancellationToken) -> Result<()> {
     let collectors = Collectors::new(shop.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(reconcile::keep_reconciling(shop.clone(), collectors.clone(), stop.clone()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(hear_of_environments(shop.clone())).map(drop));
     claim_until(&shop, &collectors, capacity, &stop).await;
     while tasks.join_next().await.is_some() {}
     collectors.stop().await;
@@ -65,7 +67,7 @@ async fn claim_until(shop: &Workshop, collectors: &Collectors, capacity: usize, 
             }
             Ok(None) => {
                 tokio::select! {
-                    () = wait(shop, &mut listener) => {}
+                    () = wait(&mut listener) => {}
                     () = stop.cancelled() => break,
                 }
             }
@@ -84,22 +86,32 @@ async fn claim_until(shop: &Workshop, collectors: &Collectors, capacity: usize, 
 
 async fn listen(shop: &Workshop) -> Option<PgListener> {
     let mut listener = PgListener::connect_with(&shop.pool).await.ok()?;
-    listener.listen_all([RUNS, ENVIRONMENTS]).await.ok()?;
+    listener.listen(RUNS).await.ok()?;
     Some(listener)
 }
 
+/// Wakes the reconciler when an environment is to go, also while all slots are taken.
+async fn hear_of_environments(shop: Workshop) {
+    loop {
+        if let Ok(mut listener) = PgListener::connect_with(&shop.pool).await
+            && listener.listen(ENVIRONMENTS).await.is_ok()
+        {
+            while listener.recv().await.is_ok() {
+                shop.changed.notify_one();
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Until something was queued, or the slow poll is due.
-async fn wait(shop: &Workshop, listener: &mut Option<PgListener>) {
+async fn wait(listener: &mut Option<PgListener>) {
     let Some(open) = listener else {
         return tokio::time::sleep(SLOW_POLL.min(Duration::from_secs(1))).await;
     };
-    match timeout(SLOW_POLL, open.recv()).await {
-        Ok(Ok(told)) if told.channel() == ENVIRONMENTS => shop.changed.notify_one(),
-        Ok(Ok(_)) | Err(_) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "listening for runs stopped; it starts again");
-            *listener = None;
-        }
+    if let Ok(Err(error)) = timeout(SLOW_POLL, open.recv()).await {
+        tracing::warn!(%error, "listening for runs stopped; it starts again");
+        *listener = None;
     }
 }
 

@@ -147,9 +147,14 @@ impl Socket {
         if self.subscriptions.len() >= MOST_SUBSCRIPTIONS && !self.subscriptions.contains_key(&topic) {
             return Err(End::Refused);
         }
-        if let Err(error) = self.may_look(topic).await {
-            self.subscriptions.remove(&topic);
-            return self.say(out, ToBrowser::Denied { topic, error }).await;
+        match self.may_look(topic).await {
+            Ok(()) => {}
+            // Nothing was decided: the browser asks again when it has come back.
+            Err(Error::Unavailable { .. } | Error::Internal { .. }) => return Err(End::Restart),
+            Err(error) => {
+                self.subscriptions.remove(&topic);
+                return self.say(out, ToBrowser::Denied { topic, error }).await;
+            }
         }
         self.subscriptions.insert(topic, Subscription::new(&self.web, topic, after));
         Ok(())
