@@ -5,6 +5,8 @@
 //! anything that trusts a uid would trust theirs.
 
 mod bootstrap;
+#[cfg(test)]
+mod catalogue_tests;
 mod cluster;
 #[cfg(test)]
 mod cluster_tests;

@@ -1,6 +1,7 @@
 //! Everything killed at once, while Odoo is being built.
 
 use crate::installation::Installation;
+use nix::sys::signal::Signal;
 use odooops::{
     config::{Config, Flags},
     docker::{ContainerStatus, Docker},
@@ -40,7 +41,32 @@ async fn odoo_everything_killed_during_builds_loses_no_run_and_leaves_nothing_be
     }
 
     let running = until_all_ended(&installation).await;
-    assert_eq!(running.len(), 3, "each branch of the demo has its environment");
+    assert!(attempts(&installation).await > 3, "nothing was interrupted");
+    settled(&installation, &docker, &running).await;
+    installation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odoo_two_installations_on_one_docker_leave_each_other_alone() {
+    let (one, two) = tokio::join!(Installation::start(), Installation::start());
+    let (one_docker, two_docker) = (one.docker().await.unwrap(), two.docker().await.unwrap());
+    let (mut of_one, of_two) = tokio::join!(until_all_ended(&one), until_all_ended(&two));
+    settled(&one, &one_docker, &of_one).await;
+    settled(&two, &two_docker, &of_two).await;
+    // One of them cleans up, and is started anew, which looks at everything there is.
+    let (gone, _) = of_one.pop_first().unwrap();
+    sqlx::query!("update ops.environments set state = 'destroying' where id = $1", gone.0)
+        .execute(&mut one.superuser().await.unwrap())
+        .await
+        .unwrap();
+    one.kill("work", Signal::SIGTERM).await;
+    settled(&one, &one_docker, &of_one).await;
+    settled(&two, &two_docker, &of_two).await;
+    tokio::join!(one.stop(), two.stop());
+}
+
+/// Waits until there is what these environments consist of and nothing else, and each shows its login page.
+async fn settled(installation: &Installation, docker: &Docker, running: &BTreeMap<EnvironmentId, String>) {
     let ids: BTreeSet<EnvironmentId> = running.keys().copied().collect();
     let names: BTreeSet<String> = ids.iter().map(|id| database_name(*id)).collect();
     let wanted = Belongings {
@@ -50,19 +76,28 @@ async fn odoo_everything_killed_during_builds_loses_no_run_and_leaves_nothing_be
         roles: names,
         folders: ids.iter().map(ToString::to_string).collect(),
     };
-    let settled = async {
-        while belongings(&installation, &docker).await != wanted {
+    let waiting = async {
+        while belongings(installation, docker).await != wanted {
             sleep(LOOK).await;
         }
     };
-    if timeout(PATIENCE, settled).await.is_err() {
-        assert_eq!(belongings(&installation, &docker).await, wanted, "something was left behind");
+    if timeout(PATIENCE, waiting).await.is_err() {
+        assert_eq!(
+            belongings(installation, docker).await,
+            wanted,
+            "something is missing, or was left behind"
+        );
     }
-    assert_eq!(docker.containers().await.unwrap().len(), 3, "one container each");
+    assert_eq!(docker.containers().await.unwrap().len(), running.len(), "one container each");
     for hostname in running.values() {
         installation.until(&format!("{hostname}.{}", installation.base_domain), "/web/login", 200).await;
     }
-    installation.stop().await;
+}
+
+/// All claims of all runs.
+async fn attempts(installation: &Installation) -> i64 {
+    let attempts = sqlx::query_scalar!(r#"select sum(attempt) as "sum!" from ops.runs"#);
+    attempts.fetch_one(&mut installation.superuser().await.unwrap()).await.unwrap()
 }
 
 async fn until_runs(docker: &Docker, purpose: &str) {
@@ -94,16 +129,16 @@ async fn until_all_ended(installation: &Installation) -> BTreeMap<EnvironmentId,
         }
     };
     timeout(PATIENCE, ending).await.expect("the runs end");
-    let runs = sqlx::query!("select status, attempt, error_message from ops.runs").fetch_all(&mut conn).await;
+    let runs = sqlx::query!("select status, error_message from ops.runs").fetch_all(&mut conn).await;
     let runs = runs.unwrap();
     assert!(runs.iter().all(|run| run.status == "succeeded"), "{runs:?}");
-    assert!(runs.iter().any(|run| run.attempt > 1), "nothing was interrupted: {runs:?}");
-    assert_eq!(runs.len(), 3, "one run per branch: {runs:?}");
+    assert_eq!(runs.len(), 3, "one run for each branch of the demo: {runs:?}");
     let environments = sqlx::query!(
         "select e.id, e.hostname from ops.environments e join ops.branches b on b.id = e.branch_id
          where e.state not in ('failed', 'destroyed')"
     );
     let environments = environments.fetch_all(&mut conn).await.unwrap();
+    assert_eq!(environments.len(), 3, "each branch has its environment");
     environments.into_iter().map(|row| (row.id.into(), row.hostname)).collect()
 }
 
