@@ -3,9 +3,9 @@ use super::{
     output::{Output, moment, or_dash},
     project::segment,
 };
-use crate::http::MoveRequest;
-use clap::{Args, Subcommand};
-use odooops::branch::{BranchCard, BranchName, Moved, Stage, Target};
+use crate::http::{MoveRequest, OnPushRequest};
+use clap::{Args, Subcommand, ValueEnum};
+use odooops::branch::{self, BranchCard, BranchName, Moved, Stage, Target};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +26,20 @@ pub enum Command {
         #[arg(long, value_name = "BRANCH")]
         into: Option<String>,
     },
+    /// Says whether pushes to a branch are built.
+    OnPush {
+        #[arg(long, short)]
+        project: String,
+        branch: String,
+        what: OnPush,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnPush {
+    /// Each push is built, in the way of the branch's stage.
+    Build,
+    Nothing,
 }
 
 #[derive(Debug, Args)]
@@ -55,10 +69,16 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
                 ]
             })?;
         }
+        Command::OnPush { project, branch, what } => {
+            let request = OnPushRequest { branch: name(&branch)?, build: matches!(what, OnPush::Build) };
+            let path = format!("/projects/{}/on-push", segment(&project));
+            let card: BranchCard = client.post(&path, &request).await?;
+            output.show(&card, |card| match card.on_push {
+                branch::OnPush::Nothing => format!("Pushes to {branch} are not built."),
+                branch::OnPush::New | branch::OnPush::Update => format!("Pushes to {branch} are built."),
+            })?;
+        }
         Command::Move { project, branch, target, into } => {
-            let name = |text: &str| {
-                BranchName::parse(text).map_err(|error| CliError::Refused(Box::new((&error).into())))
-            };
             let target = match (target.stage, target.onto) {
                 (Some(stage), _) => Target::Stage { stage },
                 (None, onto) => Target::Branch { name: name(onto.as_deref().unwrap_or_default())? },
@@ -71,6 +91,10 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn name(text: &str) -> Result<BranchName, CliError> {
+    BranchName::parse(text).map_err(|error| CliError::Refused(Box::new((&error).into())))
 }
 
 fn text(branch: &str, moved: &Moved) -> String {

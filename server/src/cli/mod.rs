@@ -67,9 +67,9 @@ pub struct LoginLink {
 pub enum Command {
     /// Projects: create, list, show.
     Project(Group<project::Command>),
-    /// Branches of a project: list, move.
+    /// Branches of a project: list, move, on-push.
     Branch(Group<branch::Command>),
-    /// Runs: list, show, logs, cancel.
+    /// Runs: list, show, logs, cancel, rebuild.
     Run(Group<run::Command>),
     /// Environments: create, wait, show, list, destroy.
     Env(Group<env::Command>),

@@ -3,6 +3,7 @@ use super::{
     output::{Output, duration, moment, or_dash},
     project::segment,
 };
+use crate::http::Queued;
 use clap::Subcommand;
 use odooops::{
     id::RunId,
@@ -35,6 +36,8 @@ pub enum Command {
     },
     /// Ends a run and removes what it made.
     Cancel { run: RunId },
+    /// Builds the branch of a run again: its latest commit, for the same stage.
+    Rebuild { run: RunId },
 }
 
 pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
@@ -61,6 +64,11 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
             output.show(&run, text)?;
         }
         Command::Logs { run, follow, after } => follow::logs(client, output, run, after, follow).await?,
+        Command::Rebuild { run } => {
+            let nothing = serde_json::json!({});
+            let queued: Queued = client.post(&format!("/runs/{run}/rebuild"), &nothing).await?;
+            output.show(&queued, |queued| format!("Build {} is queued.", queued.run_id))?;
+        }
         Command::Cancel { run } => {
             client.act(Method::POST, &format!("/runs/{run}/cancel")).await?;
             let done = serde_json::json!({ "run_id": run, "cancel_requested": true });

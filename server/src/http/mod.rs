@@ -19,7 +19,8 @@ mod words;
 mod tests;
 
 pub use api::{
-    CreatedToken, EnvironmentRequest, LoginLink, MoveRequest, NewToken, ProblemBody, ProjectRequest, Queued,
+    CreatedToken, EnvironmentRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, ProblemBody,
+    ProjectRequest, Queued,
 };
 pub use auth::{ClientAddress, Identity};
 pub use web::Web;

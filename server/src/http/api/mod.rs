@@ -11,7 +11,7 @@ mod runs;
 mod stream;
 mod watch;
 
-pub use branches::MoveRequest;
+pub use branches::{MoveRequest, OnPushRequest};
 pub use environments::{EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
 pub use problem::{Problem, ProblemBody};
@@ -56,10 +56,12 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(projects::show))
         .routes(routes!(branches::list))
         .routes(routes!(branches::move_branch))
+        .routes(routes!(branches::set_on_push))
         .routes(routes!(runs::list))
         .routes(routes!(runs::show))
         .routes(routes!(runs::events))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::rebuild))
         .routes(routes!(stream::logs))
         .routes(routes!(watch::watch))
         .routes(routes!(environments::list))

@@ -1,12 +1,12 @@
 use super::{
     super::{Identity, Web},
-    Problem, ProblemBody,
+    Problem, ProblemBody, Queued,
     extract::{Path, Query},
     projects::slug_of,
 };
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use odooops::{
-    Error,
+    Error, branch,
     id::RunId,
     run::{self, RunSummary, RunView, query::Event},
 };
@@ -62,6 +62,21 @@ pub async fn events(
 ) -> Result<Answer<Vec<Event>>, Problem> {
     let mut txn = identity.begin(&web).await?;
     Ok(Answer(run::service::events(&mut txn, &identity.actor(), run).await?))
+}
+
+/// Builds the branch of a run again: its latest commit, for the stage that the run was for.
+#[utoipa::path(post, path = "/runs/{run}/rebuild", tag = "runs", params(("run" = RunId, Path)),
+    responses((status = 202, body = Queued), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 409, body = ProblemBody)))]
+pub async fn rebuild(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(run): Path<RunId>,
+) -> Result<(StatusCode, Answer<Queued>), Problem> {
+    let mut txn = identity.begin(&web).await?;
+    let (_, run_id) = branch::service::rebuild_of_run_in_txn(&mut txn, &identity.actor(), run).await?;
+    txn.commit().await.map_err(Error::from)?;
+    Ok((StatusCode::ACCEPTED, Answer(Queued { run_id })))
 }
 
 /// Ends a run: at once while it waits, within two seconds once a worker holds it.

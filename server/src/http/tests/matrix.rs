@@ -85,6 +85,13 @@ fn cases(f: &Fixture) -> Vec<Case> {
             // Nothing moves: the branch is there already. Real moves are tested with the board's rules.
             Pass::Member,
         ),
+        case(
+            post.clone(),
+            "/projects/{project}/on-push",
+            "/projects/demo/on-push",
+            Some(json!({"branch": "feature-x", "build": false})),
+            Pass::Develops,
+        ),
         case(get.clone(), "/runs/{run}", &format!("/runs/{run}"), None, Pass::Member),
         case(get.clone(), "/runs/{run}/events", &format!("/runs/{run}/events"), None, Pass::Member),
         case(get.clone(), "/runs/{run}/logs", &format!("/runs/{run}/logs"), None, Pass::Develops),
@@ -109,6 +116,7 @@ fn cases(f: &Fixture) -> Vec<Case> {
             None,
             Pass::Develops,
         ),
+        case(post.clone(), "/runs/{run}/rebuild", &format!("/runs/{run}/rebuild"), None, Pass::Develops),
         case(post, "/runs/{run}/cancel", &format!("/runs/{run}/cancel"), None, Pass::Develops),
         // Last, when the run has ended: else it would be watched for ever.
         case(get, "/runs/{run}/watch", &format!("/runs/{run}/watch"), None, Pass::Member),
