@@ -25,6 +25,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                     .map(|href| view! { <link rel="preload" href=href r#as="font" r#type="font/woff2" crossorigin/> })
                     .collect_view()}
                 <HashedStylesheet options=options.clone() id="leptos"/>
+                // Before everything that fetches.
+                <script src="/static/retry.js"></script>
                 <HydrationScripts options/>
                 <MetaTags/>
             </head>

@@ -45,6 +45,20 @@ test('pages come alive when they are reached from another', async ({ page, ops }
   }
 });
 
+test('a part that is lost on the way is asked for again', async ({ page, expectedErrors }) => {
+  expectedErrors.push(/net::ERR_FAILED/);
+  const asked: string[] = [];
+  await page.route(/\/pkg\/.*\.wasm$/, async (route) => {
+    const part = new URL(route.request().url()).pathname;
+    const isFirst = !asked.includes(part);
+    asked.push(part);
+    await (isFirst ? route.abort('failed') : route.continue());
+  });
+  await page.goto('/projects/demo');
+  await new BoardPage(page).live();
+  expect(asked.length).toBe(2 * new Set(asked).size);
+});
+
 async function reloaded(page: Page): Promise<boolean> {
   return page.evaluate(() => !('neverReloaded' in window));
 }

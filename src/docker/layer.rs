@@ -61,19 +61,19 @@ pub struct LayerRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// What pip said, for the user.
-    #[error("the Python requirements cannot be installed: {0}")]
+    #[error("The Python requirements cannot be installed: {0}")]
     Requirements(String),
-    #[error("there are more than {MAX_FILES} requirements files, or one above 1 MiB")]
+    #[error("There are more than {MAX_FILES} requirements files, or one above 1 MiB")]
     TooLarge,
-    #[error("the image {0} is not there")]
+    #[error("The image {0} is not there")]
     NoImage(String),
     #[error(transparent)]
     Index(#[from] IndexError),
     #[error("{0} cannot be read: {1}")]
     CaBundle(PathBuf, std::io::Error),
-    #[error("the Python requirements took longer than {} s to install", .0.as_secs())]
+    #[error("The Python requirements took longer than {} s to install", .0.as_secs())]
     TimedOut(Duration),
-    #[error("the Python requirements printed more than 64 MiB")]
+    #[error("The Python requirements printed more than 64 MiB")]
     Output,
     #[error("canceled")]
     Canceled,

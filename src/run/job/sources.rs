@@ -39,7 +39,9 @@ pub async fn check_out(
     for warning in &addons.warnings {
         progress.log("git", LogLevel::Warn, warning).await?;
     }
-    let note = format!("{} files, {} modules", checkout.files, addons.modules.len());
+    let counted = |count, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let note =
+        format!("{}, {}", counted(checkout.files, "file"), counted(addons.modules.len() as u64, "module"));
     Ok((Sources { root, addons }, note))
 }
 
