@@ -62,6 +62,22 @@ test('a branch that came from staging says that pushes do not build it, and is t
   expect((await ops.branch('feature-x')).on_push).toBe('new');
 });
 
+test('rebuilding production is asked for twice', async ({ page, ops }) => {
+  const board = await new BoardPage(page).open();
+  const builds = (await ops.branch('main')).runs.length;
+  const asked = page.waitForEvent('dialog').then(async (dialog) => {
+    const question = dialog.message();
+    await dialog.dismiss();
+    return question;
+  });
+  await board.card('main').locator('summary').click();
+  await board.card('main').getByRole('button', { name: 'Rebuild' }).click();
+  expect(await asked).toContain('a fresh database');
+  // Whatever the click sent has arrived when the page is there again.
+  await page.reload({ waitUntil: 'networkidle' });
+  expect((await ops.branch('main')).runs.length).toBe(builds);
+});
+
 test('Escape puts back what the keyboard picked up', async ({ page, ops }) => {
   const board = await new BoardPage(page).open();
   await board.card('feature-x').getByRole('button', { name: 'Move feature-x' }).focus();

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     say,
-    ui::{Glyph, Icon, Menu, copy, stage_icon, stage_name},
+    ui::{Glyph, Icon, Menu, copy, may_rebuild, stage_icon, stage_name},
 };
 use leptos::prelude::*;
 use odooops::{
@@ -24,7 +24,9 @@ pub fn CardMenu(id: BranchId) -> impl IntoView {
     let clone = name.map(|name| format!("git clone --branch {name} {}", state.source()));
     let rebuild = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
-        state.rebuild(id);
+        if state.find(id).is_none_or(|card| may_rebuild(Some(card.stage))) {
+            state.rebuild(id);
+        }
     };
     let merge = Ask::any(id);
     view! {

@@ -7,7 +7,10 @@ use super::{
 use crate::{
     error::Fault,
     say,
-    ui::{Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, branch_anchor, duration, verdict_name},
+    ui::{
+        Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, branch_anchor, duration, may_rebuild,
+        verdict_name,
+    },
     words,
 };
 use leptos::prelude::*;
@@ -122,10 +125,15 @@ fn Cancel(run: RwSignal<RunView>, action: ServerAction<CancelRun>) -> impl IntoV
 #[component]
 fn Rebuild(run: RwSignal<RunView>, action: ServerAction<RebuildRun>) -> impl IntoView {
     let id = run.with_untracked(|run| run.id);
+    let ask = move |event: web_sys::MouseEvent| {
+        if !may_rebuild(run.with_untracked(|run| run.stage)) {
+            event.prevent_default();
+        }
+    };
     view! {
         <ActionForm action>
             <input type="hidden" name="id" value=id.to_string()/>
-            <button class="button" type="submit" title=say!(run.rebuild_why) disabled=action.pending()>
+            <button class="button" type="submit" title=say!(run.rebuild_why) disabled=action.pending() on:click=ask>
                 <Glyph icon=Icon::RefreshCw/>{say!(run.rebuild)}
             </button>
         </ActionForm>

@@ -26,3 +26,9 @@ pub fn StageMark(stage: Stage) -> impl IntoView {
         <span class=format!("stage stage-{stage}")><Glyph icon=stage_icon(stage)/>{stage_name(stage)}</span>
     }
 }
+
+/// Production is asked for twice: its build begins with a fresh database.
+pub fn may_rebuild(stage: Option<Stage>) -> bool {
+    stage != Some(Stage::Production)
+        || window().confirm_with_message(say!(ui.rebuild_production)).unwrap_or_default()
+}
