@@ -26,7 +26,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                     .collect_view()}
                 <HashedStylesheet options=options.clone() id="leptos"/>
                 // Before everything that fetches.
-                <script src="/static/retry.js"></script>
+                <script src="/static/retry.js" nonce=leptos::nonce::use_nonce()></script>
                 <HydrationScripts options/>
                 <MetaTags/>
             </head>
