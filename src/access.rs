@@ -37,7 +37,6 @@ pub enum Action {
     ViewRun(RunId),
     ViewLogs(RunId),
     CancelRun(RunId),
-    ConnectEnvironment(EnvironmentId),
     DestroyEnvironment(EnvironmentId),
     AdministerPlatform,
 }
@@ -91,10 +90,6 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
         Action::CancelRun(run) => {
             let (project, stage) = run_of(conn, run).await?;
             allow(role_in(conn, project).await?, Tool::Push, stage)
-        }
-        Action::ConnectEnvironment(environment) => {
-            let (project, stage) = environment_of(conn, environment).await?;
-            allow(role_in(conn, project).await?, Tool::Connect, stage)
         }
         Action::DestroyEnvironment(environment) => {
             let (project, stage) = environment_of(conn, environment).await?;

@@ -1,7 +1,7 @@
 //! Where things are in the data directory. Nothing else spells these names.
 
 use super::Config;
-use crate::id::{EnvironmentId, ProjectId, RunId};
+use crate::id::{EnvironmentId, ProjectId};
 use std::path::PathBuf;
 
 impl Config {
@@ -49,15 +49,6 @@ impl Config {
     /// The attachments of the template databases: `<template>/data/filestore`.
     pub fn templates_dir(&self) -> PathBuf {
         self.within("templates")
-    }
-
-    pub fn scratch_dir(&self) -> PathBuf {
-        self.within("scratch")
-    }
-
-    /// What a run may fill and lose.
-    pub fn run_scratch_dir(&self, run: RunId) -> PathBuf {
-        self.scratch_dir().join(run.to_string())
     }
 
     /// The proxy's copy of its routes, for when the ops database does not answer.

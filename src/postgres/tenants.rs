@@ -139,16 +139,6 @@ impl Tenants {
         Ok(())
     }
 
-    /// A new password for a running environment's role; sessions go on.
-    pub async fn rotate_password(&self, environment: EnvironmentId) -> Result<SecretString, PostgresError> {
-        let password = Secret::generate();
-        let verifier = scram_verifier(password.expose_secret())?;
-        let sql =
-            format!("ALTER ROLE {} PASSWORD {}", identifier(&database_name(environment)), literal(&verifier));
-        self.pool.execute(sql.as_str()).await?;
-        Ok(password.into_inner())
-    }
-
     /// Everything that this installation made here, by the roles' comments: a role cannot change its own, a
     /// database's owner could change that one's.
     pub async fn list_databases(&self) -> Result<Vec<TenantDatabase>, PostgresError> {

@@ -29,7 +29,6 @@ pub fn folders(config: &Config) -> Result<(), Failure> {
         (config.git_dir(), 0o700),
         (config.data_dir.join("proxy"), 0o700),
         (config.environments_dir(), 0o711),
-        (config.scratch_dir(), 0o711),
     ] {
         fs::DirBuilder::new()
             .recursive(true)
