@@ -56,7 +56,9 @@ begin
 end
 $$;
 
-create function ops.hand_back_run(p_run_id uuid, p_lease bigint, p_reason text) returns ops.runs
+-- What a worker gives back: canceled where that was asked for, failed after three attempts, else queued again.
+create function ops.give_back(p_run_id uuid, p_lease bigint, p_event text, p_reason text, p_delay interval)
+returns ops.runs
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
@@ -69,9 +71,17 @@ begin
     if v_run.cancel_requested_at is not null then
         return ops.finish_run(p_run_id, p_lease, 'canceled', null, p_reason);
     end if;
-    return ops.queue_again(v_run, 'handed_back', p_reason, interval '0');
+    if p_event = 'retried' and v_run.attempt - v_run.handed_back >= 3 then
+        return ops.finish_run(p_run_id, p_lease, 'failed', null, p_reason);
+    end if;
+    return ops.queue_again(v_run, p_event, p_reason, p_delay);
 end
 $$;
+
+create function ops.hand_back_run(p_run_id uuid, p_lease bigint, p_reason text) returns ops.runs
+language sql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$ select ops.give_back(p_run_id, p_lease, 'handed_back', p_reason, interval '0') $$;
 comment on function ops.hand_back_run(uuid, bigint, text) is
     'The worker gives the run back: it is tried again, as often as that happens. '
     'Errors: P0002 unknown run; 55000 wrong state or lease lost; 42501 missing right.';
@@ -80,24 +90,9 @@ grant execute on function ops.hand_back_run(uuid, bigint, text) to ops_worker, o
 create or replace function ops.retry_run(
     p_run_id uuid, p_lease bigint, p_reason text, p_delay interval default '5 seconds'
 ) returns ops.runs
-language plpgsql security definer
+language sql security definer
 set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_run ops.runs := ops.fenced_run(p_run_id, p_lease);
-begin
-    if v_run.status not in ('claimed', 'running') then
-        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
-    end if;
-    if v_run.cancel_requested_at is not null then
-        return ops.finish_run(p_run_id, p_lease, 'canceled', null, p_reason);
-    end if;
-    if v_run.attempt - v_run.handed_back >= 3 then
-        return ops.finish_run(p_run_id, p_lease, 'failed', null, p_reason);
-    end if;
-    return ops.queue_again(v_run, 'retried', p_reason, p_delay);
-end
-$$;
+as $$ select ops.give_back(p_run_id, p_lease, 'retried', p_reason, p_delay) $$;
 
 create or replace function ops.requeue_lost_runs() returns integer
 language plpgsql security definer
