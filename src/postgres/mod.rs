@@ -13,6 +13,10 @@ mod cluster_tests;
 #[cfg(test)]
 mod docker_tests;
 mod error;
+#[cfg(test)]
+mod migration_samples;
+#[cfg(test)]
+mod migration_tests;
 pub mod ops;
 mod password;
 mod postmaster;
@@ -26,6 +30,8 @@ mod tenants;
 mod tenants_tests;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+pub mod testing_cluster;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing_tenants;
 
