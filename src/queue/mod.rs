@@ -2,10 +2,11 @@
 //! Every write is fenced by the lease of the claim; a worker that lost it gets `LeaseLost` and changes nothing.
 
 use crate::{
-    id::{BranchId, EnvironmentId, ProjectId, RunId},
+    id::{BranchId, EnvironmentId, HostId, ProjectId, RunId},
     run::{LogLevel, RunKind, RunStatus},
 };
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 #[derive(Debug, thiserror::Error)]
@@ -45,25 +46,34 @@ pub struct Claim {
     pub params: Value,
 }
 
-/// Tells the queue who works here, and lets go of what a process of the same name held before it died.
-pub async fn register_worker(
-    conn: &mut PgConnection,
-    worker: &str,
-    version: &str,
-    capacity: i32,
-) -> Result<i32, Error> {
-    sqlx::query!(
-        "insert into ops.workers (id, version, capacity) values ($1, $2, $3)
-         on conflict (id) do update
-             set version = excluded.version, capacity = excluded.capacity, started_at = now(), last_heartbeat_at = now()",
-        worker,
-        version,
-        capacity
+/// How a worker presents itself.
+#[derive(Debug, Clone)]
+pub struct Registration<'a> {
+    pub worker: &'a str,
+    pub host: &'a str,
+    pub version: &'a str,
+    /// Runs at a time.
+    pub capacity: i32,
+    pub kinds: &'a [RunKind],
+}
+
+/// Tells the queue who works here, and lets go of what a process of the same name held before it died. Returns the
+/// host's id and how many runs were let go of.
+pub async fn register_worker(conn: &mut PgConnection, new: Registration<'_>) -> Result<(HostId, i32), Error> {
+    let kinds: Vec<String> = new.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
+    let host = sqlx::query_scalar!(
+        r#"select ops.register_worker($1, $2, $3, $4, $5) as "host!""#,
+        new.worker,
+        new.host,
+        new.version,
+        new.capacity,
+        &kinds
     )
-    .execute(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    let released = sqlx::query_scalar!("select ops.release_worker_runs($1)", worker).fetch_one(conn).await?;
-    Ok(released.unwrap_or(0))
+    let released =
+        sqlx::query_scalar!("select ops.release_worker_runs($1)", new.worker).fetch_one(conn).await?;
+    Ok((host.into(), released.unwrap_or(0)))
 }
 
 pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim>, Error> {
@@ -109,19 +119,31 @@ pub struct Pulse {
     pub cancel_requested: bool,
 }
 
-/// Renews the leases. A run that is missing in the answer is lost.
+/// What the machine has, as a heartbeat tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    pub cpus: i32,
+    pub memory_total_bytes: i64,
+    pub memory_free_bytes: i64,
+    pub disk_total_bytes: i64,
+    pub disk_free_bytes: i64,
+}
+
+/// Says that the worker lives, and renews the leases. A run that is missing in the answer is lost.
 pub async fn heartbeat(
     conn: &mut PgConnection,
     worker: &str,
     held: &[(RunId, i64)],
+    figures: Option<Figures>,
 ) -> Result<Vec<Pulse>, Error> {
     let ids: Vec<uuid::Uuid> = held.iter().map(|(run, _)| run.0).collect();
     let leases: Vec<i64> = held.iter().map(|(_, lease)| *lease).collect();
     let rows = sqlx::query!(
-        r#"select run_id as "run_id!", cancel_requested as "cancel_requested!" from ops.heartbeat($1, $2, $3)"#,
+        r#"select run_id as "run_id!", cancel_requested as "cancel_requested!" from ops.heartbeat($1, $2, $3, $4)"#,
         worker,
         &ids,
-        &leases
+        &leases,
+        figures.map(|figures| json!(figures))
     )
     .fetch_all(conn)
     .await?;
@@ -129,6 +151,18 @@ pub async fn heartbeat(
         .into_iter()
         .map(|r| Pulse { run: r.run_id.into(), cancel_requested: r.cancel_requested })
         .collect())
+}
+
+/// Locks the run until the transaction ends, so that what is written beside it is written under its lease.
+pub async fn hold(conn: &mut PgConnection, claim: &Claim) -> Result<Pulse, Error> {
+    let canceled = sqlx::query_scalar!(
+        r#"select (ops.hold_run($1, $2)).cancel_requested_at is not null as "canceled!""#,
+        claim.id.0,
+        claim.lease
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Pulse { run: claim.id, cancel_requested: canceled })
 }
 
 pub async fn finish(

@@ -18,15 +18,16 @@ pub async fn everything_of(shop: &Workshop, claim: &Claim) {
 async fn try_everything_of(shop: &Workshop, claim: &Claim) -> Result<(), JobError> {
     // Waits for the commit that publishes it, whose answer may have been lost: then it is not ours to remove any more.
     let mut txn = shop.pool.begin().await?;
-    let held = queue::heartbeat(&mut txn, &shop.name, &[(claim.id, claim.lease)]).await?;
+    match queue::hold(&mut txn, claim).await {
+        Ok(_) => {}
+        Err(queue::Error::LeaseLost) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
     let environment = environment::query::by_run(&mut txn, claim.id).await?;
     txn.commit().await?;
     let Some(environment) = environment.filter(|it| it.state == EnvironmentState::Building) else {
         return Ok(());
     };
-    if held.is_empty() {
-        return Ok(());
-    }
     remains_of(shop, &environment).await
 }
 

@@ -28,10 +28,8 @@ pub async fn publish(
     let begun = Instant::now();
     let mut txn = shop.pool.begin().await?;
     // Holds the run: who cancels it is heard now, or comes too late.
-    match queue::heartbeat(&mut txn, &shop.name, &[(claim.id, claim.lease)]).await?.pop() {
-        None => return Err(JobError::Lost),
-        Some(pulse) if pulse.cancel_requested => return Err(JobError::Canceled),
-        Some(_) => {}
+    if queue::hold(&mut txn, claim).await?.cancel_requested {
+        return Err(JobError::Canceled);
     }
     let published = Published {
         container: &server.id,

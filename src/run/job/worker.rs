@@ -26,8 +26,14 @@ pub async fn work(shop: Workshop, stop: CancellationToken) -> Result<()> {
     let capacity = shop.config.worker_concurrency;
     let mut conn = shop.pool.acquire().await?;
     let slots = i32::try_from(capacity).unwrap_or(i32::MAX);
-    let released = queue::register_worker(&mut conn, &shop.name, env!("CARGO_PKG_VERSION"), slots).await;
-    let released = released.map_err(Error::internal)?;
+    let registration = queue::Registration {
+        worker: &shop.name,
+        host: &shop.name,
+        version: env!("CARGO_PKG_VERSION"),
+        capacity: slots,
+        kinds: &[RunKind::Build],
+    };
+    let (_host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
     if released > 0 {
         tracing::info!(released, "runs of an earlier process of this worker go back to the queue");
     }
@@ -275,5 +281,5 @@ async fn interrupted(shop: &Workshop, claim: &Claim, stop: CancellationToken) ->
 
 async fn pulse(shop: &Workshop, claim: &Claim) -> std::result::Result<Option<queue::Pulse>, queue::Error> {
     let mut conn = shop.pool.acquire().await?;
-    Ok(queue::heartbeat(&mut conn, &shop.name, &[(claim.id, claim.lease)]).await?.pop())
+    Ok(queue::heartbeat(&mut conn, &shop.name, &[(claim.id, claim.lease)], None).await?.pop())
 }

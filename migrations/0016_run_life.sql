@@ -1,0 +1,437 @@
+set role ops_owner;
+
+-- A status change rewrites every index that is not partial: what few runs have, few runs are indexed by.
+drop index ops.runs_environment_id, ops.runs_workflow_id, ops.runs_superseded_by, ops.runs_requested_by, ops.runs_branch_id;
+create index runs_environment_id on ops.runs (environment_id) where environment_id is not null;
+create index runs_workflow_id on ops.runs (workflow_id) where workflow_id is not null;
+create index runs_superseded_by on ops.runs (superseded_by) where superseded_by is not null;
+create index runs_requested_by on ops.runs (requested_by) where requested_by is not null;
+create index runs_branch_id on ops.runs (branch_id, queued_at desc) where branch_id is not null;
+alter table ops.runs drop constraint runs_idempotency_key;
+create unique index runs_idempotency_key on ops.runs (project_id, idempotency_key) where idempotency_key is not null;
+-- What is under way is little: by its worker, and renewing a lease moves no index entry.
+drop index ops.runs_leased;
+create index runs_active on ops.runs (worker_id) where status in ('claimed', 'running');
+-- The first of a serial key, before those behind it.
+create index runs_queued_serial on ops.runs (serial_key, priority desc, queued_at, id)
+    where status = 'queued' and serial_key is not null;
+alter table ops.runs set (fillfactor = 70);
+
+alter table ops.run_events drop constraint run_events_pkey;
+drop index ops.run_events_run_id, ops.run_events_project_id;
+alter table ops.run_events add primary key (run_id, id, created_at);
+
+create or replace function ops.queue_run(
+    p_project text,
+    p_kind text,
+    p_git_ref text,
+    p_commit_sha text,
+    p_params jsonb default '{}',
+    p_idempotency_key text default null
+) returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_project uuid;
+    v_id uuid;
+begin
+    select id into v_project from ops.projects where slug = p_project;
+    if v_project is null and p_project ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        select id into v_project from ops.projects where id = p_project::uuid;
+    end if;
+    if v_project is null or not ops.can_view_project(v_project) then
+        raise exception 'unknown project: %', left(p_project, 80) using errcode = 'P0002';
+    end if;
+    if not ops.can_write_project(v_project) then
+        raise exception 'your role in this project may not queue runs' using errcode = '42501';
+    end if;
+    insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requested_by)
+    values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key, ops.current_user_id())
+    on conflict (project_id, idempotency_key) where idempotency_key is not null do nothing
+    returning id into v_id;
+    if v_id is null then
+        select id into v_id from ops.runs where project_id = v_project and idempotency_key = p_idempotency_key;
+    end if;
+    return v_id;
+end
+$$;
+
+-- A worker says that it is there. Its host is made when it is new.
+create function ops.register_worker(
+    p_worker_id text, p_host_name text, p_version text, p_capacity integer, p_kinds text[]
+) returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_host ops.hosts;
+begin
+    perform ops.require_worker();
+    insert into ops.hosts (name) values (p_host_name) on conflict on constraint hosts_name_key do nothing;
+    select * into v_host from ops.hosts where name = p_host_name;
+    if v_host.revoked_at is not null then
+        raise exception 'the host % was revoked', p_host_name using errcode = '42501';
+    end if;
+    insert into ops.workers as w (id, host_id, version, capacity, kinds)
+    values (p_worker_id, v_host.id, p_version, p_capacity, p_kinds)
+    on conflict (id) do update
+        set host_id = excluded.host_id, version = excluded.version, capacity = excluded.capacity,
+            kinds = excluded.kinds, started_at = clock_timestamp(), last_heartbeat_at = clock_timestamp();
+    insert into ops.worker_heartbeats as b (worker_id) values (p_worker_id)
+    on conflict (worker_id) do update set at = clock_timestamp(), running = 0;
+    return v_host.id;
+end
+$$;
+comment on function ops.register_worker(text, text, text, integer, text[]) is
+    'A worker starts on the host of that name; returns the host''s id. '
+    'Errors: 42501 missing right, or the host was revoked; 23514 bad capacity.';
+
+create function ops.drain_worker(p_worker_id text, p_drain boolean) returns ops.workers
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_worker ops.workers;
+begin
+    perform ops.require_worker();
+    update ops.workers
+    set draining_since = case when p_drain then coalesce(draining_since, clock_timestamp()) end
+    where id = p_worker_id returning * into v_worker;
+    if v_worker.id is null then
+        raise exception 'unknown worker: %', left(p_worker_id, 80) using errcode = 'P0002';
+    end if;
+    -- Who drains no more can claim again at once.
+    perform pg_notify('ops_run', '');
+    return v_worker;
+end
+$$;
+comment on function ops.drain_worker(text, boolean) is
+    'The worker claims nothing more, or claims again. Errors: P0002 unknown worker; 42501 missing right.';
+
+-- Renews leases and tells which runs are to be canceled. A run that is not returned is lost.
+drop function ops.heartbeat(text, uuid[], bigint[]);
+create function ops.heartbeat(p_worker_id text, p_run_ids uuid[], p_leases bigint[], p_host jsonb default null)
+returns table (run_id uuid, cancel_requested boolean)
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_worker();
+    update ops.worker_heartbeats b
+    set at = clock_timestamp(), running = coalesce(cardinality(p_run_ids), 0),
+        cpus = coalesce((p_host ->> 'cpus')::integer, b.cpus),
+        memory_total_bytes = coalesce((p_host ->> 'memory_total_bytes')::bigint, b.memory_total_bytes),
+        memory_free_bytes = coalesce((p_host ->> 'memory_free_bytes')::bigint, b.memory_free_bytes),
+        disk_total_bytes = coalesce((p_host ->> 'disk_total_bytes')::bigint, b.disk_total_bytes),
+        disk_free_bytes = coalesce((p_host ->> 'disk_free_bytes')::bigint, b.disk_free_bytes)
+    where b.worker_id = p_worker_id;
+    update ops.workers set last_heartbeat_at = clock_timestamp()
+    where id = p_worker_id and last_heartbeat_at < clock_timestamp() - interval '10 seconds';
+    -- A lease lasts thirty seconds. It is renewed when a third of it is gone: most heartbeats write no run.
+    update ops.runs r set lease_expires_at = clock_timestamp() + interval '30 seconds'
+    from unnest(p_run_ids, p_leases) as held (id, lease)
+    where r.id = held.id and r.lease = held.lease and r.status in ('claimed', 'running')
+      and r.lease_expires_at < clock_timestamp() + interval '20 seconds';
+    return query
+        select r.id, r.cancel_requested_at is not null
+        from unnest(p_run_ids, p_leases) as held (id, lease)
+        join ops.runs r on r.id = held.id and r.lease = held.lease and r.status in ('claimed', 'running');
+end
+$$;
+comment on function ops.heartbeat(text, uuid[], bigint[], jsonb) is
+    'The worker lives and holds these runs; returns those that are still its own. Error: 42501 missing right.';
+
+-- Locks the run for the rest of the transaction, so that what is written beside it is written under the lease.
+create function ops.hold_run(p_run_id uuid, p_lease bigint) returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs := ops.fenced_run(p_run_id, p_lease);
+begin
+    if v_run.status not in ('claimed', 'running') then
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    return v_run;
+end
+$$;
+comment on function ops.hold_run(uuid, bigint) is
+    'Locks the run while its worker writes beside it. '
+    'Errors: P0002 unknown run; 55000 lease lost or wrong state; 42501 missing right.';
+
+-- Whether a kind's limit is reached. Asked again under a lock by who claims.
+create function ops.closed_kinds() returns text[]
+language sql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select array_agg(l.kind) from ops.kind_limits l
+    where l.max_running <= (
+        select count(*) from ops.runs r where r.status in ('claimed', 'running') and r.kind = l.kind
+    )
+$$;
+
+-- Why a worker may claim nothing now; null when it may.
+create function ops.worker_hindrance(p_worker_id text) returns text
+language sql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select case
+        when h.revoked_at is not null then 'revoked'
+        when w.draining_since is not null then 'draining'
+        when w.capacity <= (
+            select count(*) from ops.runs r where r.worker_id = w.id and r.status in ('claimed', 'running')
+        ) then 'full'
+        when b.memory_free_bytes < h.min_free_memory_bytes then 'memory'
+        when b.disk_free_bytes < h.min_free_disk_bytes then 'disk'
+    end
+    from ops.workers w
+    left join ops.hosts h on h.id = w.host_id
+    left join ops.worker_heartbeats b on b.worker_id = w.id
+    where w.id = p_worker_id
+$$;
+comment on function ops.worker_hindrance(text) is
+    'Why the worker may claim nothing now: revoked, draining, full, memory or disk; null when it may.';
+
+create function ops.claim_run(p_run ops.runs, p_worker_id text) returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+begin
+    update ops.runs r
+    set status = 'claimed', worker_id = p_worker_id, attempt = r.attempt + 1,
+        lease = nextval('ops.lease_seq'), lease_expires_at = clock_timestamp() + interval '30 seconds',
+        claimed_at = clock_timestamp(), step = null
+    where r.id = p_run.id returning r.* into v_run;
+    insert into ops.run_events (run_id, project_id, type, payload)
+    values (v_run.id, v_run.project_id, 'claimed',
+            jsonb_build_object('worker', p_worker_id, 'attempt', v_run.attempt - v_run.handed_back, 'lease', v_run.lease));
+    return v_run;
+end
+$$;
+
+create or replace function ops.claim_next_run(p_worker_id text) returns setof ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_worker ops.workers;
+    v_host ops.hosts;
+    v_free bigint;
+    v_rivals boolean := false;
+    v_closed text[];
+    v_run ops.runs;
+begin
+    perform ops.require_worker();
+    select * into v_worker from ops.workers where id = p_worker_id;
+    if v_worker.id is not null then
+        -- Two sessions of the same worker must not both take its last slot.
+        perform pg_advisory_xact_lock(hashtextextended('ops.worker:' || p_worker_id, 0));
+        if ops.worker_hindrance(p_worker_id) is not null then
+            return;
+        end if;
+        select * into v_host from ops.hosts where id = v_worker.host_id;
+        select b.memory_free_bytes into v_free from ops.worker_heartbeats b where b.worker_id = p_worker_id;
+        v_rivals := exists (
+            select from ops.workers w join ops.worker_heartbeats b on b.worker_id = w.id
+            where w.host_id <> v_worker.host_id and b.at > clock_timestamp() - interval '5 seconds'
+        );
+    end if;
+    if exists (select from ops.kind_limits) then
+        v_closed := ops.closed_kinds();
+    end if;
+    -- Another claim may take the serial key between our look and our write: the unique index decides, we look again.
+    for attempt in 1..10 loop
+        select q.* into v_run from ops.runs q
+        where q.status = 'queued'
+          and q.run_after <= clock_timestamp()
+          and (v_worker.id is null or q.kind = any (v_worker.kinds))
+          and (v_closed is null or q.kind <> all (v_closed))
+          and (v_worker.id is null or q.host_id is null or q.host_id = v_worker.host_id)
+          and (v_host.id is null or q.requires <@ v_host.labels)
+          and (
+              q.serial_key is null
+              or (
+                  not exists (
+                      select from ops.runs b
+                      where b.serial_key = q.serial_key and b.status in ('claimed', 'running')
+                  )
+                  and q.id = (
+                      select f.id from ops.runs f
+                      where f.serial_key = q.serial_key and f.status = 'queued'
+                      order by f.priority desc, f.queued_at, f.id limit 1
+                  )
+              )
+          )
+          -- A host with clearly more free memory that waits too has two seconds to take it.
+          and (
+              not v_rivals or q.host_id is not null or q.queued_at < clock_timestamp() - interval '2 seconds'
+              or not ops.has_better_host(q, v_worker.host_id, v_free)
+          )
+        order by q.priority desc, q.queued_at, q.id
+        limit 1
+        for update skip locked;
+        if v_run.id is null then
+            return;
+        end if;
+        if exists (select from ops.kind_limits l where l.kind = v_run.kind) then
+            perform pg_advisory_xact_lock(hashtextextended('ops.kind:' || v_run.kind, 0));
+            v_closed := ops.closed_kinds();
+            continue when v_run.kind = any (v_closed);
+        end if;
+        if v_run.serial_key is null then
+            return next ops.claim_run(v_run, p_worker_id);
+            return;
+        end if;
+        begin
+            return next ops.claim_run(v_run, p_worker_id);
+            return;
+        exception
+            when unique_violation then null;
+        end;
+    end loop;
+end
+$$;
+
+-- Whether a worker of another host could claim this run at once and has clearly more memory free.
+create function ops.has_better_host(p_run ops.runs, p_host_id uuid, p_free bigint) returns boolean
+language sql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select exists (
+        select from ops.workers w
+        join ops.worker_heartbeats b on b.worker_id = w.id
+        join ops.hosts h on h.id = w.host_id
+        where w.host_id <> p_host_id and b.at > clock_timestamp() - interval '5 seconds'
+          and p_run.kind = any (w.kinds) and p_run.requires <@ h.labels
+          and b.memory_free_bytes > coalesce(p_free, 0) + coalesce(b.memory_total_bytes, 0) / 10
+          and ops.worker_hindrance(w.id) is null
+    )
+$$;
+
+create or replace function ops.complete_workflow_run(p_run_id uuid, p_exit_code integer, p_error_message text default null)
+returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs := ops.fenced_run(p_run_id, null);
+begin
+    if v_run.status in ('queued', 'claimed') then
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    return ops.finish_run(
+        p_run_id, null, case when p_exit_code = 0 then 'succeeded' else 'failed' end, p_exit_code, p_error_message
+    );
+end
+$$;
+comment on function ops.complete_workflow_run(uuid, integer, text) is
+    'running -> succeeded (0) or failed; a second identical call changes nothing. '
+    'Errors: P0002 unknown run; 55000 wrong state or lease required; 42501 missing right.';
+
+-- A person's retry: the same work again, as a run of its own.
+create function ops.rerun(p_run_id uuid) returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+    v_id uuid;
+begin
+    select * into v_run from ops.runs where id = p_run_id;
+    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
+        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
+    end if;
+    if not ops.can_write_project(v_run.project_id) then
+        raise exception 'your role in this project may not queue runs' using errcode = '42501';
+    end if;
+    if v_run.status in ('queued', 'claimed', 'running') then
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    insert into ops.runs (project_id, branch_id, workflow_id, host_id, kind, git_ref, commit_sha, params, priority,
+                          serial_key, requires, requested_by)
+    values (v_run.project_id, v_run.branch_id, v_run.workflow_id, v_run.host_id, v_run.kind, v_run.git_ref,
+            v_run.commit_sha, v_run.params || jsonb_build_object('rerun_of', v_run.id), v_run.priority,
+            v_run.serial_key, v_run.requires, ops.current_user_id())
+    returning id into v_id;
+    return v_id;
+end
+$$;
+comment on function ops.rerun(uuid) is
+    'Queues a run that ended once more, as a new run. Errors: P0002 unknown run; 42501 missing right; 55000 wrong state.';
+
+create function ops.set_run_priority(p_run_id uuid, p_priority integer) returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+begin
+    select * into v_run from ops.runs where id = p_run_id for update;
+    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
+        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
+    end if;
+    -- It moves ahead of other projects' runs.
+    if not ops.is_platform_admin() then
+        raise exception 'only platform administrators set priorities' using errcode = '42501';
+    end if;
+    if v_run.status <> 'queued' then
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    update ops.runs set priority = p_priority where id = p_run_id returning * into v_run;
+    insert into ops.run_events (run_id, project_id, type, payload)
+    values (v_run.id, v_run.project_id, 'priority_set',
+            jsonb_build_object('priority', p_priority, 'by', ops.current_user_id()));
+    return v_run;
+end
+$$;
+comment on function ops.set_run_priority(uuid, integer) is
+    'Moves a queued run ahead of those with a lower priority. '
+    'Errors: P0002 unknown run; 42501 missing right; 55000 wrong state.';
+
+-- Every attempt, from the events: who had it, and how it ended.
+create view ops.run_attempts with (security_invoker = true) as
+select c.run_id, c.project_id,
+       row_number() over (partition by c.run_id order by c.id) as claim,
+       (c.payload ->> 'attempt')::integer as attempt,
+       (c.payload ->> 'lease')::bigint as lease,
+       c.payload ->> 'worker' as worker_id,
+       c.created_at as claimed_at,
+       s.created_at as started_at,
+       e.created_at as ended_at,
+       e.type as outcome,
+       coalesce(e.payload ->> 'reason', e.payload ->> 'error') as reason
+from ops.run_events c
+left join lateral (
+    select n.id from ops.run_events n where n.run_id = c.run_id and n.type = 'claimed' and n.id > c.id order by n.id limit 1
+) next on true
+left join lateral (
+    select n.created_at from ops.run_events n
+    where n.run_id = c.run_id and n.type = 'started' and n.id > c.id and (next.id is null or n.id < next.id)
+    order by n.id limit 1
+) s on true
+left join lateral (
+    select n.created_at, n.type, n.payload from ops.run_events n
+    where n.run_id = c.run_id and n.id > c.id and (next.id is null or n.id < next.id)
+      and n.type in ('requeued', 'retried', 'handed_back', 'succeeded', 'warning', 'failed', 'timed_out', 'canceled', 'superseded')
+    order by n.id limit 1
+) e on true
+where c.type = 'claimed';
+comment on view ops.run_attempts is
+    'One row for each claim of a run. outcome: null while it goes on; requeued (the worker was lost), retried, '
+    'handed_back, or the status that the run ended with.';
+grant select on ops.run_attempts to ops_web, ops_worker, ops_admin;
+
+grant execute on function
+    ops.register_worker(text, text, text, integer, text[]), ops.heartbeat(text, uuid[], bigint[], jsonb),
+    ops.hold_run(uuid, bigint)
+to ops_worker, ops_admin;
+grant execute on function ops.drain_worker(text, boolean) to ops_web, ops_worker, ops_admin;
+grant execute on function ops.worker_hindrance(text), ops.closed_kinds() to ops_web, ops_admin;
+grant execute on function ops.rerun(uuid), ops.set_run_priority(uuid, integer) to ops_web, ops_admin;
+revoke insert, update, delete on ops.workers from ops_worker;
+revoke insert, update on ops.hosts from ops_worker;
+
+reset role;
