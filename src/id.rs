@@ -59,5 +59,9 @@ id! {
     /// A machine with one Docker daemon.
     HostId,
     SessionId,
+    /// Data without an owner that was moved out of the way.
+    QuarantineId,
+    /// A dry run that somebody asked for.
+    ReconcilerRequestId,
     ApiTokenId,
 }

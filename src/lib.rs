@@ -8,6 +8,7 @@ pub mod id;
 pub mod log;
 pub mod odoo;
 pub mod project;
+pub mod reconcile;
 pub mod run;
 pub mod urls;
 pub mod user;
