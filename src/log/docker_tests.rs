@@ -64,11 +64,13 @@ impl Bench {
 
     /// Everything in the run's log, after checking that the sequence has no gap.
     async fn stored(&mut self) -> Vec<String> {
-        let rows =
-            sqlx::query!("select seq, message from ops.run_logs where run_id = $1 order by seq", self.run.0)
-                .fetch_all(&mut self.superuser)
-                .await
-                .unwrap();
+        let rows = sqlx::query!(
+            r#"select seq as "seq!", message as "message!" from ops.run_logs where run_id = $1 order by seq"#,
+            self.run.0
+        )
+        .fetch_all(&mut self.superuser)
+        .await
+        .unwrap();
         assert!(rows.iter().zip(1..).all(|(row, seq)| row.seq == seq), "a gap in the sequence");
         rows.into_iter().map(|row| row.message).collect()
     }

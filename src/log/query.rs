@@ -2,29 +2,9 @@ use super::LogLine;
 use crate::{Result, id::RunId, run::LogLevel};
 use sqlx::PgConnection;
 
-/// Lines after a sequence, in order.
+/// Lines after a sequence, in order. Only the chunks in which they are stored are read.
 pub async fn page(conn: &mut PgConnection, run: RunId, after: i64, limit: i64) -> Result<Vec<LogLine>> {
-    let rows = sqlx::query!(
-        r#"select seq, stream, log_level as "level: LogLevel", message, created_at,
-               metadata @> '{"continued": true}' as "continued!"
-           from ops.run_logs where run_id = $1 and seq > $2 order by seq limit $3"#,
-        run.0,
-        after,
-        limit
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| LogLine {
-            seq: row.seq,
-            stream: row.stream,
-            level: row.level,
-            message: row.message,
-            created_at: row.created_at,
-            continued: row.continued,
-        })
-        .collect())
+    page_within(conn, run, after, limit, i64::MAX).await
 }
 
 /// The sequence of the last line; 0 when nothing was logged yet.
@@ -44,20 +24,26 @@ pub async fn page_within(
     bytes: i64,
 ) -> Result<Vec<LogLine>> {
     // Lines have up to 1 MiB: the sum is taken before any text leaves the database.
-    let last = sqlx::query_scalar!(
-        "select max(seq) from (
-             select seq, sum(octet_length(message)) over (order by seq) as total, row_number() over (order by seq) as n
-             from (select seq, message from ops.run_logs where run_id = $1 and seq > $2 order by seq limit $3) lines
-         ) sized where total <= $4 or n = 1",
+    let rows = sqlx::query!(
+        r#"select seq as "seq!", stream as "stream!", log_level as "level!: LogLevel", message as "message!",
+               created_at as "created_at!", metadata @> '{"continued": true}' as "continued!"
+           from ops.run_log_page($1, $2, $3, $4)"#,
         run.0,
         after,
         limit,
         bytes
     )
-    .fetch_one(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    match last {
-        Some(last) => page(conn, run, after, last - after).await,
-        None => Ok(Vec::new()),
-    }
+    Ok(rows
+        .into_iter()
+        .map(|row| LogLine {
+            seq: row.seq,
+            stream: row.stream,
+            level: row.level,
+            message: row.message,
+            created_at: row.created_at,
+            continued: row.continued,
+        })
+        .collect())
 }

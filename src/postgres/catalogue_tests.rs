@@ -111,7 +111,7 @@ async fn what_was_recorded_stays() {
            from pg_catalog.pg_class c
            cross join unnest(array['update', 'delete', 'truncate']) privilege
            cross join pg_catalog.pg_roles r
-           where c.relnamespace = 'ops'::regnamespace and c.relname in ('run_events', 'run_logs', 'audit_log')
+           where c.relnamespace = 'ops'::regnamespace and c.relname in ('run_events', 'run_logs', 'run_log_chunks', 'audit_log')
              and r.rolname in ('ops_web', 'ops_worker', 'ops_admin')
              and has_table_privilege(r.oid, c.oid, privilege)
            order by 1"#
