@@ -75,11 +75,24 @@ pub const SAMPLES: &[(i64, &str)] = &[
               '{\"exit_code\": 0}');
          insert into ops.run_log_heads (run_id, project_id, last_seq, bytes) values
              ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 2, 9);
-         insert into ops.run_logs (run_id, project_id, seq, stream, log_level, message, metadata, created_at) values
-             ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 1, 'odoo', 'info',
-              'Grüße', '{}', '2026-04-01Z'),
-             ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 2, 'pip', 'error',
-              'no', '{\"continued\": true}', '2026-04-01 00:00:01Z');
+         do $$ begin
+             -- The lines themselves, or the chunks from which they are read since 17.
+             if (select relkind = 'v' from pg_catalog.pg_class where oid = 'ops.run_logs'::regclass) then
+                 insert into ops.run_log_chunks (run_id, project_id, run_number, first_seq, last_seq, stream, first_at,
+                                                 bytes, marks, body) values
+                     ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 1, 1, 1, 'odoo',
+                      '2026-04-01Z', 7, 'i', E'Grüße\\n'),
+                     ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 1, 2, 2, 'pip',
+                      '2026-04-01 00:00:01Z', 2, 'E', E'no\\n');
+             else
+                 insert into ops.run_logs (run_id, project_id, seq, stream, log_level, message, metadata, created_at)
+                 values
+                     ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 1, 'odoo', 'info',
+                      'Grüße', '{}', '2026-04-01Z'),
+                     ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 2, 'pip', 'error',
+                      'no', '{\"continued\": true}', '2026-04-01 00:00:01Z');
+             end if;
+         end $$;
          insert into ops.audit_log (user_id, project_id, action, object_type, object_id, outcome, address) values
              ('01990000-0000-7000-8000-0000000000a2', '01990000-0000-7000-8000-0000000000b1', 'run.cancel', 'run',
               '01990000-0000-7000-8000-0000000000d4', 'refused', '10.0.0.1');
