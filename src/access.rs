@@ -4,7 +4,7 @@
 use crate::{
     Error, Result,
     branch::Stage,
-    id::{BranchId, EnvironmentId, ProjectId, RunId, UserId},
+    id::{BranchId, EnvironmentId, ProjectId, RunId, ScheduleId, UserId},
     user::{Role, Tool},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -38,6 +38,11 @@ pub enum Action {
     ViewLogs(RunId),
     CancelRun(RunId),
     DestroyEnvironment(EnvironmentId),
+    ViewSchedule(ScheduleId),
+    /// None: one of the platform's own.
+    CreateSchedule(Option<ProjectId>),
+    /// Stop it, run it now, delete it.
+    AdministerSchedule(ScheduleId),
     AdministerPlatform,
 }
 
@@ -95,7 +100,38 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
             let (project, stage) = environment_of(conn, environment).await?;
             allow(role_in(conn, project).await?, Tool::Delete, stage)
         }
+        Action::ViewSchedule(schedule) => match schedule_of(conn, actor, schedule).await? {
+            Some(project) => role_in(conn, project).await.map(drop),
+            None => Ok(()),
+        },
+        Action::CreateSchedule(Some(project)) => administers(role_in(conn, project).await?),
+        Action::CreateSchedule(None) => platform(actor),
+        Action::AdministerSchedule(schedule) => match schedule_of(conn, actor, schedule).await? {
+            Some(project) => administers(role_in(conn, project).await?),
+            None => Ok(()),
+        },
     }
+}
+
+fn platform(actor: &Actor) -> Result<()> {
+    if actor.platform_admin { Ok(()) } else { Err(Error::forbidden("access.platform_admin")) }
+}
+
+/// What runs by itself again and again is for those who answer for the whole project.
+fn administers(role: Role) -> Result<()> {
+    allow(role, Tool::Settings, Stage::Production)
+}
+
+/// The project of a schedule. The platform's own have none, and exist for its administrators only.
+async fn schedule_of(conn: &mut PgConnection, actor: &Actor, id: ScheduleId) -> Result<Option<ProjectId>> {
+    let project = sqlx::query_scalar!("select project_id from ops.schedules where id = $1", id.0)
+        .fetch_optional(conn)
+        .await?
+        .ok_or(Error::not_found("schedule"))?;
+    if project.is_none() && !actor.platform_admin {
+        return Err(Error::not_found("schedule"));
+    }
+    Ok(project.map(Into::into))
 }
 
 /// Whether a push may move this branch, new ones included.

@@ -58,6 +58,7 @@ id! {
     RunId,
     /// A machine with one Docker daemon.
     HostId,
+    ScheduleId,
     SessionId,
     /// Data without an owner that was moved out of the way.
     QuarantineId,

@@ -10,6 +10,7 @@ pub mod odoo;
 pub mod project;
 pub mod reconcile;
 pub mod run;
+pub mod schedule;
 pub mod urls;
 pub mod user;
 
@@ -31,6 +32,8 @@ pub mod postgres;
 pub mod proxy;
 #[cfg(feature = "native")]
 pub mod queue;
+#[cfg(feature = "native")]
+pub mod retention;
 #[cfg(feature = "native")]
 pub mod session;
 

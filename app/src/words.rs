@@ -76,6 +76,19 @@ pub fn of_code(detail: &Detail) -> String {
         "restart" => say!(errors.restart),
         "run" => say!(errors.run),
         "run.already_finished" => say!(errors.run_already_finished),
+        "schedule" => say!(errors.schedule),
+        "schedule.built_in" => say!(errors.schedule_built_in),
+        "schedule.cron" => {
+            let (value, reason) = (param("value"), param("reason"));
+            return say!(errors.schedule_cron, value = value, reason = reason).to_string();
+        }
+        "schedule.name_length" => say!(errors.schedule_name_length),
+        "schedule.name_taken" => return say!(errors.schedule_name_taken, name = param("name")).to_string(),
+        "schedule.needs_project" => say!(errors.schedule_needs_project),
+        "schedule.never" => return say!(errors.schedule_never, value = param("value")).to_string(),
+        "schedule.platform_only" => say!(errors.schedule_platform_only),
+        "schedule.production" => say!(errors.schedule_production),
+        "schedule.time_zone" => return say!(errors.schedule_time_zone, value = param("value")).to_string(),
         "sign_in.link_spent" => say!(errors.sign_in_link_spent),
         "slug.characters" => say!(errors.slug_characters),
         "slug.length" => say!(errors.slug_length),

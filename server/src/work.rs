@@ -8,6 +8,7 @@ use odooops::{
     id::InstallationId,
     postgres::{Tenants, ops},
     run::job::{Workshop, work},
+    schedule::keep_leading,
     urls::Urls,
 };
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -53,7 +54,11 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         stopping.cancel();
     });
     tracing::info!(worker = %shop.name, "waiting for runs");
-    work(shop, stop).await?;
+    let leading = tokio::spawn(keep_leading(shop.pool.clone(), shop.name.clone(), stop.clone()));
+    let worked = work(shop, stop.clone()).await;
+    stop.cancel();
+    let _ = leading.await;
+    worked?;
     Ok(ExitCode::SUCCESS)
 }
 

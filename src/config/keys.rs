@@ -124,6 +124,14 @@ keys! {
     build_timeout_seconds: u64 = 3600;
     /// What a build may print before it fails, in bytes.
     output_limit_bytes: u64 = 1 << 30;
+    /// How many days the output of builds and servers is kept.
+    log_retention_days: i32 = 30;
+    /// How many days measurements are kept.
+    metric_retention_days: i32 = 90;
+    /// How many days the events of runs are kept. The runs themselves stay.
+    event_retention_days: i32 = 365;
+    /// How many days it is kept who did what.
+    audit_retention_days: i32 = 365;
     /// The folder with the console's browser side (scripts, styles).
     site_root: PathBuf = PathBuf::from("target/site");
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,odooops::queue=debug`.

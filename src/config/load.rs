@@ -156,6 +156,14 @@ impl Config {
         refuse("environment_connections", !connections, "write a number from 4 to 100");
         refuse("build_timeout_seconds", self.build_timeout_seconds < 10, "write 10 or more");
         refuse("output_limit_bytes", self.output_limit_bytes < 1 << 20, "write 1048576 (1 MiB) or more");
+        for (key, days) in [
+            ("log_retention_days", self.log_retention_days),
+            ("metric_retention_days", self.metric_retention_days),
+            ("event_retention_days", self.event_retention_days),
+            ("audit_retention_days", self.audit_retention_days),
+        ] {
+            refuse(key, !(1..=36_500).contains(&days), "write a number of days from 1 to 36500");
+        }
         if let Some(bin) = &self.postgres_bin {
             refuse("postgres_bin", !bin.join("initdb").is_file(), "there is no initdb in this folder");
         }

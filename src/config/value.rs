@@ -163,6 +163,7 @@ macro_rules! parsed {
 
 parsed! {
     bool, "write true or false";
+    i32, "write a whole number";
     u32, "write a whole number";
     u64, "write a whole number";
     usize, "write a whole number";

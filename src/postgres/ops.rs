@@ -7,7 +7,10 @@ use super::{
     password::scram_verifier,
     quote::{identifier, literal},
 };
-use crate::config::{Config, Secret};
+use crate::{
+    config::{Config, Secret},
+    retention,
+};
 use secrecy::ExposeSecret;
 use sqlx::{
     Connection, Executor, PgPool,
@@ -82,13 +85,14 @@ pub fn connect(options: PgConnectOptions, connections: u32) -> PgPool {
 }
 
 /// Applies the migrations that are missing, one process at a time, then opens the logins of `ops serve` and
-/// `ops work`, which the migrations make without password. The pool is the owner's.
+/// `ops work`, which the migrations make without password, and writes how long what is kept. The pool is the owner's.
 pub async fn migrate(config: &Config, owner: &PgPool) -> Result<(), PostgresError> {
     MIGRATIONS.run(owner).await?;
     for role in [Role::Web, Role::Worker] {
         open_login(owner, role, &role.password(config)?).await?;
     }
-    Ok(())
+    let mut conn = owner.acquire().await?;
+    Ok(retention::store_settings(&mut conn, config).await?)
 }
 
 /// Gives a role its password and the right to connect to this database.

@@ -50,6 +50,8 @@ macro_rules! text_enum {
     };
 }
 
+pub(crate) use text_enum;
+
 text_enum! {
     RunKind {
         Build = "build", Test = "test", Deploy = "deploy", Backup = "backup", Restore = "restore",

@@ -10,6 +10,7 @@ mod database;
 mod gate;
 mod image;
 mod install;
+mod maintenance;
 mod progress;
 mod reconcile;
 mod remove;

@@ -1,6 +1,8 @@
 //! The worker's loop: it waits for runs, holds as many as it may, keeps their leases alive and ends them.
 
-use super::{JobError, Workshop, build, collect::Collectors, progress::Progress, reconcile, remove};
+use super::{
+    JobError, Workshop, build, collect::Collectors, maintenance, progress::Progress, reconcile, remove,
+};
 use crate::{
     Error, Result,
     queue::{self, Claim},
@@ -187,6 +189,7 @@ async fn perform(
 ) -> std::result::Result<(), JobError> {
     match claim.kind {
         RunKind::Build => build::build(shop, collectors, claim).await,
+        RunKind::Maintenance => maintenance::maintain(shop, claim).await,
         other => Err(JobError::fail(format!("This worker does not do runs of kind {other}."))),
     }
 }

@@ -1,0 +1,702 @@
+-- Who may run the retention job without being a worker: a login that is a member of this role, from pg_cron say.
+do $$
+begin
+    create role ops_retention nologin;
+exception
+    when duplicate_object or unique_violation then null;
+end
+$$;
+grant usage on schema ops to ops_retention;
+
+set role ops_owner;
+
+-- Which of several processes does what only one may do. A row, not an advisory lock: connection poolers hand sessions
+-- around. `lease` only grows, and fences whoever was thought dead.
+create table ops.leaders (
+    name text primary key check (length(name) between 1 and 100),
+    holder text not null check (length(holder) between 1 and 200),
+    lease bigint not null,
+    since timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null
+) with (fillfactor = 50);
+comment on column ops.leaders.since is 'Since when this holder leads.';
+
+create table ops.schedules (
+    id uuid primary key default ops.uuid_v7(),
+    -- Null: the platform's own.
+    project_id uuid references ops.projects (id) on delete cascade,
+    name text not null,
+    cron text not null,
+    time_zone text not null default 'UTC',
+    kind text not null,
+    params jsonb not null default '{}',
+    enabled boolean not null default true,
+    -- Came with the platform: may be changed and stopped, not deleted.
+    built_in boolean not null default false,
+    last_due_at timestamptz,
+    last_run_id uuid references ops.runs (id) on delete set null,
+    next_due_at timestamptz,
+    error text,
+    created_by uuid references ops.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    constraint schedules_name_key unique nulls not distinct (project_id, name),
+    constraint schedules_name_length check (length(name) between 1 and 100 and name !~ '[[:cntrl:]]'),
+    constraint schedules_cron_length check (length(cron) between 1 and 200 and cron !~ '[[:cntrl:]]'),
+    constraint schedules_time_zone_length check (length(time_zone) between 1 and 64),
+    constraint schedules_kind check (
+        kind in ('build', 'test', 'deploy', 'backup', 'restore', 'clone', 'upgrade', 'move', 'maintenance')
+    ),
+    constraint schedules_platform_kind check (project_id is not null or kind = 'maintenance'),
+    constraint schedules_next_due_at check (enabled or next_due_at is null)
+);
+comment on column ops.schedules.cron is 'Minute, hour, day of month, month, day of week; read in time_zone.';
+comment on column ops.schedules.next_due_at is 'Null: not due, or not computed yet; the leader does that within seconds.';
+comment on column ops.schedules.error is 'Why it is never due: cron or time zone do not read. Null once they are changed.';
+create index schedules_due on ops.schedules (next_due_at) where enabled;
+create index schedules_last_run_id on ops.schedules (last_run_id) where last_run_id is not null;
+create index schedules_created_by on ops.schedules (created_by) where created_by is not null;
+
+-- Each time a schedule was due, or was asked for: what came of it. A project's work becomes a run in the queue; the
+-- platform's own has no project and is done by the leader, from here.
+create table ops.schedule_runs (
+    id uuid primary key default ops.uuid_v7(),
+    schedule_id uuid not null references ops.schedules (id) on delete cascade,
+    project_id uuid references ops.projects (id) on delete cascade,
+    due_at timestamptz not null,
+    -- How many times it had been due since, all made up for by this one.
+    missed integer not null default 0 check (missed >= 0),
+    state text not null,
+    run_id uuid references ops.runs (id) on delete set null,
+    requested_by uuid references ops.users (id) on delete set null,
+    lease bigint,
+    attempt integer not null default 0,
+    created_at timestamptz not null default clock_timestamp(),
+    started_at timestamptz,
+    finished_at timestamptz,
+    result jsonb not null default '{}',
+    error text,
+    constraint schedule_runs_key unique (schedule_id, due_at),
+    constraint schedule_runs_state check (
+        state in ('queued', 'skipped', 'waiting', 'running', 'succeeded', 'failed')
+    )
+);
+comment on column ops.schedule_runs.state is
+    'Of a project: queued (see run_id) or skipped (see error). Of the platform: waiting, running, succeeded, failed.';
+create index schedule_runs_project_id on ops.schedule_runs (project_id) where project_id is not null;
+create index schedule_runs_run_id on ops.schedule_runs (run_id) where run_id is not null;
+create index schedule_runs_requested_by on ops.schedule_runs (requested_by) where requested_by is not null;
+create index schedule_runs_unfinished on ops.schedule_runs (due_at) where state in ('waiting', 'running');
+
+-- How long rows are kept, by partitioned table. `ops migrate` and `ops up` write what is configured.
+create table ops.retention_settings (
+    table_name text primary key,
+    family text not null,
+    days integer not null check (days between 1 and 36500),
+    updated_at timestamptz not null default now(),
+    constraint retention_settings_family check (family in ('logs', 'metrics', 'events', 'audit'))
+);
+
+do $$
+declare
+    t text;
+begin
+    foreach t in array array['leaders', 'schedules', 'schedule_runs', 'retention_settings'] loop
+        execute format('alter table ops.%I enable row level security', t);
+        execute format('alter table ops.%I force row level security', t);
+        execute format('create policy %I on ops.%I for all to ops_owner using (true) with check (true)', t || '_owner', t);
+        execute format('create policy %I on ops.%I for select to ops_worker using (true)', t || '_worker_select', t);
+        execute format('grant select on ops.%I to ops_web, ops_worker, ops_admin', t);
+    end loop;
+    -- Of the platform, written by functions and by the owner.
+    foreach t in array array['leaders', 'retention_settings'] loop
+        execute format('create policy %I on ops.%I for select to public using ((select ops.is_platform_admin()))', t || '_select', t);
+    end loop;
+    -- A project's are seen by its members, the platform's by its administrators.
+    foreach t in array array['schedules', 'schedule_runs'] loop
+        execute format(
+            'create policy %I on ops.%I for select to public using (
+                 (select ops.is_platform_admin()) or project_id = any (array(select ops.visible_projects())))',
+            t || '_select', t
+        );
+    end loop;
+    foreach t in array array['leaders', 'retention_settings', 'schedule_runs'] loop
+        execute format('create policy %I on ops.%I for insert to public with check (false)', t || '_insert', t);
+        execute format('create policy %I on ops.%I for update to public using (false)', t || '_update', t);
+        execute format('create policy %I on ops.%I for delete to public using (false)', t || '_delete', t);
+    end loop;
+end
+$$;
+create policy schedules_insert on ops.schedules for insert to public with check (
+    not built_in
+    and created_by is not distinct from (select ops.current_user_id())
+    and ((select ops.is_platform_admin()) or project_id = any (array(select ops.administered_projects())))
+);
+create policy schedules_update on ops.schedules for update to public using (
+    (select ops.is_platform_admin()) or project_id = any (array(select ops.administered_projects()))
+);
+create policy schedules_delete on ops.schedules for delete to public using (
+    not built_in
+    and ((select ops.is_platform_admin()) or project_id = any (array(select ops.administered_projects())))
+);
+-- What was due when is written by functions only.
+grant insert (id, project_id, name, cron, time_zone, kind, params, enabled, next_due_at, created_by),
+      update (name, cron, time_zone, params, enabled, next_due_at), delete
+    on ops.schedules to ops_web, ops_admin;
+
+-- Whoever changes when it is due, without saying the next time, leaves that to the leader. What was missed while it
+-- was stopped is not made up for.
+create function ops.schedule_changed() returns trigger
+language plpgsql
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    if not new.enabled then
+        new.next_due_at := null;
+    end if;
+    if (new.cron, new.time_zone, new.enabled) is distinct from (old.cron, old.time_zone, old.enabled) then
+        new.error := null;
+        if new.next_due_at is not distinct from old.next_due_at then
+            new.next_due_at := null;
+        end if;
+    end if;
+    return new;
+end
+$$;
+create trigger schedules_changed before update on ops.schedules
+    for each row execute function ops.schedule_changed();
+
+-- Leading ---------------------------------------------------------------------------------------------------------
+
+create function ops.lead(p_name text, p_holder text, p_lease bigint default null) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_now ops.leaders;
+    v_lease bigint;
+begin
+    perform ops.require_worker();
+    select * into v_now from ops.leaders where name = p_name;
+    if v_now.lease = p_lease then
+        -- Written every few seconds, not at every question.
+        if v_now.expires_at > clock_timestamp() + interval '10 seconds' then
+            return p_lease;
+        end if;
+        update ops.leaders set expires_at = clock_timestamp() + interval '15 seconds'
+        where name = p_name and lease = p_lease returning lease into v_lease;
+        if v_lease is not null then
+            return v_lease;
+        end if;
+    elsif v_now.expires_at > clock_timestamp() then
+        return null;
+    end if;
+    insert into ops.leaders as l (name, holder, lease, expires_at)
+    values (p_name, p_holder, nextval('ops.lease_seq'), clock_timestamp() + interval '15 seconds')
+    on conflict (name) do update
+        set holder = excluded.holder, lease = excluded.lease, since = excluded.since, expires_at = excluded.expires_at
+        where l.expires_at <= clock_timestamp()
+    returning lease into v_lease;
+    return v_lease;
+end
+$$;
+comment on function ops.lead(text, text, bigint) is
+    'Takes or keeps the lead for 15 seconds; returns the lease, null when another holds it. Error: 42501 missing right.';
+
+create function ops.resign(p_name text, p_lease bigint) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_worker();
+    update ops.leaders set expires_at = clock_timestamp() where name = p_name and lease = p_lease;
+    return found;
+end
+$$;
+comment on function ops.resign(text, bigint) is
+    'Gives up the lead, so that another need not wait. Error: 42501 missing right.';
+
+-- Nobody else can take the lead before this transaction ends.
+create function ops.require_leader(p_name text, p_lease bigint) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_worker();
+    perform from ops.leaders where name = p_name and lease = p_lease for share;
+    if not found then
+        raise exception 'lease lost: another process leads %', p_name using errcode = '55000';
+    end if;
+end
+$$;
+
+-- Schedules -------------------------------------------------------------------------------------------------------
+
+-- Does what a schedule is for: queues its run, or notes why not. Within the caller's transaction.
+create function ops.perform_schedule(
+    p_schedule ops.schedules, p_due_at timestamptz, p_missed integer, p_requested_by uuid
+) returns ops.schedule_runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_done ops.schedule_runs;
+    v_branch ops.branches;
+    v_state text := 'queued';
+    v_run uuid;
+    v_error text;
+    v_key text := 'schedule:' || p_schedule.id || ':'
+        || to_char(p_due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+begin
+    if p_schedule.project_id is null then
+        v_state := 'waiting';
+    elsif p_schedule.kind = 'build' then
+        select * into v_branch from ops.branches
+        where id = (p_schedule.params ->> 'branch_id')::uuid and project_id = p_schedule.project_id
+          and deleted_at is null;
+        select id into v_run from ops.runs
+        where branch_id = v_branch.id and kind = 'build' and status = 'queued' limit 1;
+        v_error := case
+            when v_branch.id is null then 'The branch is gone.'
+            when v_branch.head_sha is null then 'The branch has no commit.'
+            -- It would begin with a fresh database.
+            when v_branch.stage = 'production' then 'The branch is production, which no schedule rebuilds.'
+            when v_run is not null then 'A build of the branch waits already.'
+        end;
+        if v_error is not null then
+            v_state := 'skipped';
+        else
+            insert into ops.runs (project_id, branch_id, kind, git_ref, commit_sha, params, serial_key,
+                                  idempotency_key, requested_by)
+            values (p_schedule.project_id, v_branch.id, 'build', 'refs/heads/' || v_branch.name, v_branch.head_sha,
+                    jsonb_build_object('stage', v_branch.stage, 'commit_subject', v_branch.head_subject,
+                                       'commit_author', v_branch.head_author, 'schedule_id', p_schedule.id),
+                    'branch:' || v_branch.id, v_key, coalesce(p_requested_by, p_schedule.created_by))
+            returning id into v_run;
+        end if;
+    else
+        -- No commit is concerned; git writes that as zeros.
+        insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requested_by)
+        values (p_schedule.project_id, p_schedule.kind, 'HEAD', repeat('0', 40),
+                p_schedule.params || jsonb_build_object('schedule_id', p_schedule.id), v_key,
+                coalesce(p_requested_by, p_schedule.created_by))
+        returning id into v_run;
+    end if;
+    insert into ops.schedule_runs (schedule_id, project_id, due_at, missed, state, run_id, requested_by, error,
+                                   finished_at)
+    values (p_schedule.id, p_schedule.project_id, p_due_at, p_missed, v_state, v_run, p_requested_by, v_error,
+            case when v_state = 'skipped' then clock_timestamp() end)
+    returning * into v_done;
+    return v_done;
+end
+$$;
+
+create function ops.fire_schedule(
+    p_schedule_id uuid, p_due_at timestamptz, p_next_due_at timestamptz, p_missed integer, p_lease bigint
+) returns setof ops.schedule_runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_schedule ops.schedules;
+    v_done ops.schedule_runs;
+begin
+    perform ops.require_leader('schedules', p_lease);
+    select * into v_schedule from ops.schedules where id = p_schedule_id for update;
+    -- Changed, stopped or deleted since it was looked at.
+    if v_schedule.id is null or not v_schedule.enabled or v_schedule.next_due_at is distinct from p_due_at then
+        return;
+    end if;
+    if p_due_at > clock_timestamp() or p_next_due_at <= p_due_at then
+        raise exception 'the schedule is not due' using errcode = '22023';
+    end if;
+    if exists (select from ops.projects p where p.id = v_schedule.project_id and p.archived_at is not null) then
+        update ops.schedules set next_due_at = p_next_due_at where id = p_schedule_id;
+        return;
+    end if;
+    v_done := ops.perform_schedule(v_schedule, p_due_at, p_missed, null);
+    update ops.schedules
+    set next_due_at = p_next_due_at, last_due_at = p_due_at,
+        last_run_id = case when v_done.state = 'queued' then v_done.run_id else last_run_id end
+    where id = p_schedule_id;
+    return next v_done;
+end
+$$;
+comment on function ops.fire_schedule(uuid, timestamptz, timestamptz, integer, bigint) is
+    'Queues what is due and moves the schedule on, both or neither; no row when it is not due as said. '
+    'Errors: 42501 missing right; 55000 lease lost; 22023 not due yet.';
+
+create function ops.set_next_due(
+    p_schedule_id uuid, p_cron text, p_time_zone text, p_next_due_at timestamptz, p_error text, p_lease bigint
+) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_leader('schedules', p_lease);
+    update ops.schedules set next_due_at = p_next_due_at, error = p_error
+    where id = p_schedule_id and enabled and cron = p_cron and time_zone = p_time_zone;
+    return found;
+end
+$$;
+comment on function ops.set_next_due(uuid, text, text, timestamptz, text, bigint) is
+    'Says when a schedule that was written without it is due, or why never. '
+    'Errors: 42501 missing right; 55000 lease lost.';
+
+create function ops.run_schedule(p_schedule_id uuid) returns ops.schedule_runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_schedule ops.schedules;
+    v_done ops.schedule_runs;
+begin
+    select * into v_schedule from ops.schedules where id = p_schedule_id for update;
+    if v_schedule.id is null
+        or not (ops.is_platform_admin() or coalesce(ops.can_view_project(v_schedule.project_id), false))
+    then
+        raise exception 'unknown schedule: %', p_schedule_id using errcode = 'P0002';
+    end if;
+    if not (ops.is_platform_admin() or ops.can_administer_project(v_schedule.project_id)) then
+        raise exception 'your role in this project may not run schedules' using errcode = '42501';
+    end if;
+    if exists (select from ops.projects p where p.id = v_schedule.project_id and p.archived_at is not null) then
+        raise exception 'wrong state: the project is archived' using errcode = '55000';
+    end if;
+    v_done := ops.perform_schedule(v_schedule, clock_timestamp(), 0, ops.current_user_id());
+    if v_done.state = 'queued' then
+        update ops.schedules set last_run_id = v_done.run_id where id = p_schedule_id;
+    end if;
+    return v_done;
+end
+$$;
+comment on function ops.run_schedule(uuid) is
+    'Does now what the schedule is for; when it is due next does not change. '
+    'Errors: P0002 unknown schedule; 42501 missing right; 55000 the project is archived.';
+
+-- The platform's own work -----------------------------------------------------------------------------------------
+
+create function ops.claim_schedule_run(p_lease bigint) returns setof ops.schedule_runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_leader('schedules', p_lease);
+    -- Three leaders died of it, or with it.
+    update ops.schedule_runs set state = 'failed', error = 'leader lost', finished_at = clock_timestamp()
+    where state = 'running' and lease is distinct from p_lease and attempt >= 3;
+    return query
+        update ops.schedule_runs
+        set state = 'running', lease = p_lease, attempt = attempt + 1, started_at = clock_timestamp()
+        where id = (
+            select w.id from ops.schedule_runs w
+            where w.state = 'waiting' or (w.state = 'running' and w.lease is distinct from p_lease)
+            order by w.due_at, w.id limit 1 for update
+        )
+        returning *;
+end
+$$;
+comment on function ops.claim_schedule_run(bigint) is
+    'The platform''s oldest work that waits, or that an earlier leader left unfinished. '
+    'Errors: 42501 missing right; 55000 lease lost.';
+
+create function ops.finish_schedule_run(p_id uuid, p_lease bigint, p_result jsonb, p_error text)
+returns ops.schedule_runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_done ops.schedule_runs;
+begin
+    perform ops.require_leader('schedules', p_lease);
+    update ops.schedule_runs
+    set state = case when p_error is null then 'succeeded' else 'failed' end, error = left(p_error, 4000),
+        result = coalesce(p_result, '{}'), finished_at = clock_timestamp()
+    where id = p_id and state = 'running' and lease = p_lease returning * into v_done;
+    if v_done.id is null then
+        raise exception 'wrong state: the work is not held under this lease' using errcode = '55000';
+    end if;
+    return v_done;
+end
+$$;
+comment on function ops.finish_schedule_run(uuid, bigint, jsonb, text) is
+    'Records how the platform''s work ended. Errors: 42501 missing right; 55000 lease lost or wrong state.';
+
+-- Partitions ------------------------------------------------------------------------------------------------------
+
+-- All tables of the schema that have a partition a day.
+create function ops.partitioned_tables(out parent text, out by_column text, out default_partition text)
+returns setof record
+language sql stable
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select c.relname::text, a.attname::text, d.relname::text
+    from pg_partitioned_table p
+    join pg_class c on c.oid = p.partrelid
+    join pg_attribute a on a.attrelid = c.oid and a.attnum = p.partattrs[0]
+    left join pg_class d on d.oid = p.partdefid
+    where c.relnamespace = 'ops'::regnamespace and not c.relispartition
+      and p.partstrat = 'r' and p.partnatts = 1 and a.atttypid = 'timestamptz'::regtype
+    order by c.relname
+$$;
+
+-- Rows of append-only tables are not truncated either. A partition can be named, so each has the trigger.
+create function ops.refuse_truncate(p_table text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    execute format(
+        'create or replace trigger no_truncate before truncate on ops.%I
+             for each statement execute function ops.refuse_change()', p_table
+    );
+end
+$$;
+
+create function ops.make_partition(p_parent text, p_day date) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_name text := p_parent || '_' || to_char(p_day, 'YYYYMMDD');
+begin
+    execute format(
+        'create table ops.%I partition of ops.%I for values from (%L) to (%L)',
+        v_name, p_parent, p_day::timestamp at time zone 'UTC', (p_day + 1)::timestamp at time zone 'UTC'
+    );
+    execute format('alter table ops.%I enable row level security', v_name);
+    execute format('alter table ops.%I force row level security', v_name);
+    if exists (
+        select from pg_trigger
+        where tgrelid = format('ops.%I', p_parent)::regclass and tgfoid = 'ops.refuse_change()'::regprocedure
+    ) then
+        perform ops.refuse_truncate(v_name);
+    end if;
+end
+$$;
+
+-- The default partition already has rows of that day: they move with it. It is apart from the table for that long,
+-- which is locked: few rows lie there, those written before anybody made the day's partition.
+create function ops.move_to_partition(p_parent text, p_by_column text, p_default text, p_day date) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    execute format('lock table ops.%I in access exclusive mode', p_parent);
+    execute format('alter table ops.%I detach partition ops.%I', p_parent, p_default);
+    perform ops.make_partition(p_parent, p_day);
+    execute format(
+        'with moved as (
+             delete from ops.%2$I
+             where %3$I >= %4$L::timestamptz and %3$I < %5$L::timestamptz
+             returning *
+         )
+         insert into ops.%1$I select * from moved',
+        p_parent, p_default, p_by_column,
+        p_day::timestamp at time zone 'UTC', (p_day + 1)::timestamp at time zone 'UTC'
+    );
+    execute format('alter table ops.%I attach partition ops.%I default', p_parent, p_default);
+end
+$$;
+
+-- From yesterday on: a container's clock may be a little late.
+create or replace function ops.ensure_partitions(p_days_ahead integer default 7) returns integer
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+    v_table record;
+    v_day date;
+    v_today date := (clock_timestamp() at time zone 'UTC')::date;
+    v_made integer := 0;
+begin
+    -- Two callers at once would both try to create the same table.
+    perform pg_advisory_xact_lock(hashtext('ops.ensure_partitions'));
+    for v_table in select * from ops.partitioned_tables() loop
+        for v_day in select generate_series(v_today - 1, v_today + p_days_ahead, '1 day')::date loop
+            continue when to_regclass(format('ops.%I', v_table.parent || '_' || to_char(v_day, 'YYYYMMDD'))) is not null;
+            begin
+                begin
+                    perform ops.make_partition(v_table.parent, v_day);
+                exception
+                    when check_violation then
+                        perform ops.move_to_partition(v_table.parent, v_table.by_column, v_table.default_partition, v_day);
+                end;
+                v_made := v_made + 1;
+            exception
+                -- Somebody reads the table for long: the next call makes what is missing.
+                when lock_not_available then null;
+            end;
+        end loop;
+    end loop;
+    return v_made;
+end
+$$;
+comment on function ops.ensure_partitions(integer) is
+    'Makes the partitions of the coming days, for every table that has one a day; returns how many it made.';
+
+-- Retention -------------------------------------------------------------------------------------------------------
+
+create function ops.require_retention() returns void
+language plpgsql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    if session_user in ('ops_web', 'authenticator') or not pg_has_role(session_user, 'ops_retention', 'member') then
+        perform ops.require_worker();
+    end if;
+end
+$$;
+
+-- The only way by which recorded rows go: whole days, older than the settings say. It takes no argument, so that
+-- whoever may call it decides nothing. No lock is waited for long: what is busy is tried again by the next call.
+create function ops.drop_expired_partitions()
+returns table (parent text, partition text, outcome text)
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+set lock_timeout = '500ms'
+set timezone = 'UTC'
+set datestyle = 'ISO'
+as $$
+declare
+    v_table record;
+    v_before timestamptz;
+    v_expired boolean;
+begin
+    perform ops.require_retention();
+    -- Not while partitions are being made.
+    perform pg_advisory_xact_lock(hashtext('ops.ensure_partitions'));
+    for v_table in
+        select t.*, s.days from ops.partitioned_tables() t join ops.retention_settings s on s.table_name = t.parent
+    loop
+        v_before := date_trunc('day', clock_timestamp()) - make_interval(days => v_table.days);
+        parent := v_table.parent;
+        for partition in
+            select c.relname::text
+            from pg_inherits i join pg_class c on c.oid = i.inhrelid
+            where i.inhparent = format('ops.%I', v_table.parent)::regclass and c.relname <> v_table.default_partition
+              and (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$ TO \('([^']+)'\)$re$))[1]::timestamptz <= v_before
+            order by c.relname
+        loop
+            begin
+                execute format('drop table ops.%I', partition);
+                outcome := 'dropped';
+            exception
+                when lock_not_available then outcome := 'busy';
+            end;
+            return next;
+        end loop;
+        -- What lies in the default partition came at a time for which there was none. It is refused to delete rows
+        -- of the table, so it is taken from it for that long.
+        partition := v_table.default_partition;
+        continue when partition is null;
+        execute format('select exists (select from ops.%I where %I < %L)', partition, v_table.by_column, v_before)
+            into v_expired;
+        continue when not v_expired;
+        begin
+            execute format('lock table ops.%I in access exclusive mode', parent);
+            execute format('alter table ops.%I detach partition ops.%I', parent, partition);
+            execute format('delete from ops.%I where %I < %L', partition, v_table.by_column, v_before);
+            execute format('alter table ops.%I attach partition ops.%I default', parent, partition);
+            outcome := 'emptied';
+        exception
+            when lock_not_available then outcome := 'busy';
+        end;
+        return next;
+    end loop;
+end
+$$;
+comment on function ops.drop_expired_partitions() is
+    'Drops the days that are older than ops.retention_settings says; one row for each, dropped, emptied or busy. '
+    'Error: 42501 missing right.';
+
+-- What let somebody in once and never will again.
+create function ops.remove_expired_credentials() returns table (sessions bigint, login_links bigint)
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_retention();
+    delete from ops.sessions s where s.expires_at < clock_timestamp();
+    get diagnostics sessions = row_count;
+    delete from ops.login_links l where l.expires_at < clock_timestamp() - interval '1 day';
+    get diagnostics login_links = row_count;
+    return next;
+end
+$$;
+comment on function ops.remove_expired_credentials() is
+    'Removes sessions and sign-in links that have ended. Error: 42501 missing right.';
+
+-- What schedules did is kept as long as events are.
+create function ops.remove_expired_schedule_runs() returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_removed bigint;
+begin
+    perform ops.require_retention();
+    delete from ops.schedule_runs w
+    where w.state not in ('waiting', 'running')
+      and w.created_at < clock_timestamp() - make_interval(days => coalesce(
+          (select s.days from ops.retention_settings s where s.table_name = 'run_events'), 365))
+      -- Its last one stays, however old.
+      and exists (select from ops.schedule_runs n where n.schedule_id = w.schedule_id and n.due_at > w.due_at);
+    get diagnostics v_removed = row_count;
+    return v_removed;
+end
+$$;
+comment on function ops.remove_expired_schedule_runs() is
+    'Removes the history of schedules that is older than events are kept. Error: 42501 missing right.';
+
+grant execute on function
+    ops.lead(text, text, bigint), ops.resign(text, bigint),
+    ops.fire_schedule(uuid, timestamptz, timestamptz, integer, bigint),
+    ops.set_next_due(uuid, text, text, timestamptz, text, bigint),
+    ops.claim_schedule_run(bigint), ops.finish_schedule_run(uuid, bigint, jsonb, text)
+to ops_worker, ops_admin;
+grant execute on function ops.run_schedule(uuid) to ops_web, ops_admin;
+grant execute on function
+    ops.drop_expired_partitions(), ops.remove_expired_credentials(), ops.remove_expired_schedule_runs(),
+    ops.ensure_partitions(integer)
+to ops_retention, ops_worker, ops_admin;
+
+-- For the tables that are here by now.
+do $$
+declare
+    v_table record;
+    v_partition text;
+begin
+    for v_table in select * from ops.partitioned_tables() loop
+        insert into ops.retention_settings (table_name, family, days)
+        select v_table.parent, family, days
+        from (values ('run_log%', 'logs', 30), ('metric%', 'metrics', 90), ('run_events', 'events', 365),
+                     ('audit_log', 'audit', 365)) known (pattern, family, days)
+        where v_table.parent like known.pattern;
+        -- Rows in it are moved and expire under the functions' owner.
+        if v_table.default_partition is not null and not exists (
+            select from pg_policy where polrelid = format('ops.%I', v_table.default_partition)::regclass
+        ) then
+            execute format('create policy %I on ops.%I for all to ops_owner using (true) with check (true)',
+                           v_table.default_partition || '_owner', v_table.default_partition);
+        end if;
+        if exists (
+            select from pg_trigger where tgrelid = format('ops.%I', v_table.parent)::regclass
+              and tgfoid = 'ops.refuse_change()'::regprocedure
+        ) then
+            perform ops.refuse_truncate(v_table.parent);
+            for v_partition in
+                select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = format('ops.%I', v_table.parent)::regclass
+            loop
+                perform ops.refuse_truncate(v_partition);
+            end loop;
+        end if;
+    end loop;
+end
+$$;
+
+insert into ops.schedules (name, cron, kind, params, built_in)
+values ('retention', '40 3 * * *', 'maintenance', '{"task": "retention"}', true);
+
+reset role;
