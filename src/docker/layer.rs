@@ -154,14 +154,14 @@ impl Docker {
                 Some(Ok(info)) => {
                     let text = info.stream.unwrap_or_default();
                     printed += text.len();
-                    splitter.push(text.as_bytes(), |line| ready.push(line.text));
+                    splitter.push(text.as_bytes(), |line| ready.push(line.text.to_owned()));
                     None
                 }
                 Some(Err(error)) => Some(Err(error)),
                 None => Some(Ok(())),
             };
             if end.is_some() {
-                splitter.finish(|line| ready.push(line.text));
+                splitter.finish(|line| ready.push(line.text.to_owned()));
             }
             for line in ready.drain(..) {
                 let line = readable(&line, &request.requirements);

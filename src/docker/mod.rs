@@ -16,6 +16,7 @@ mod labels;
 mod layer;
 pub mod names;
 mod network;
+mod shim;
 mod spec;
 mod subnet;
 
@@ -34,6 +35,7 @@ pub use image::Image;
 pub use labels::Labels;
 pub use layer::{LayerError, LayerRequest, RequirementsFile};
 pub use network::Network;
+pub use shim::Shim;
 pub use spec::{ContainerSpec, Limits, LogRotation, Mount, Tmpfs};
 pub use subnet::{Subnet, SubnetPool};
 

@@ -39,13 +39,25 @@ pub struct Position {
     pub since: i64,
     pub stdout: Mark,
     pub stderr: Mark,
+    /// Bytes of both streams that are stored, or noted as lost.
+    pub done: u64,
+    pub count: Option<Count>,
+}
+
+/// What tells later how much was printed meanwhile ([`crate::docker::Shim`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub pid: u32,
+    pub born: u64,
+    /// How far the shim's count was ahead of what was read, when all was read.
+    pub ahead: i64,
 }
 
 /// A piece of output that is ready to be stored.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum Piece<'a> {
     Line {
-        text: String,
+        text: &'a str,
         /// Level of the line's first part, when this is a further one.
         open: Option<LogLevel>,
         continued: bool,
@@ -64,8 +76,8 @@ pub struct Cursor {
     splitter: Splitter,
     /// Frames that are not stored entirely: time and remaining bytes.
     frames: VecDeque<(i64, usize)>,
-    /// Time of the last frame that was read.
-    last: i64,
+    /// Bytes taken that were not stored before.
+    taken: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,16 +95,29 @@ impl Cursor {
     pub fn new(mark: Mark, since: i64) -> Self {
         let seek = mark.behind > 0 && mark.high >= since.saturating_mul(NANOS);
         let skip = if seek { Skip::Until } else { Skip::Bytes(mark.bytes) };
-        Self { mark, skip, splitter: Splitter::default(), frames: VecDeque::new(), last: mark.high }
+        Self { mark, skip, splitter: Splitter::default(), frames: VecDeque::new(), taken: 0 }
     }
 
     pub fn mark(&self) -> Mark {
         self.mark
     }
 
+    /// Whether this frame would come after a gap: what was stored last is not there any more.
+    pub fn is_behind_gap(&self, nanos: i64) -> bool {
+        self.skip == Skip::Until && nanos > self.mark.high
+    }
+
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Bytes taken that are in no line yet.
+    pub fn pending(&self) -> u64 {
+        self.splitter.pending() as u64
+    }
+
     /// Takes a frame; `piece` gets what is complete with it. The level that it answers is the line's.
-    pub fn push(&mut self, nanos: i64, mut payload: &[u8], mut piece: impl FnMut(Piece) -> LogLevel) {
-        self.last = nanos;
+    pub fn push(&mut self, nanos: i64, mut payload: &[u8], mut piece: impl FnMut(Piece<'_>) -> LogLevel) {
         loop {
             match self.skip {
                 Skip::Until if nanos < self.mark.high => return,
@@ -114,13 +139,14 @@ impl Cursor {
                 }
             }
         }
+        self.taken += payload.len() as u64;
         self.frames.push_back((nanos, payload.len()));
         let (frames, mark) = (&mut self.frames, &mut self.mark);
         self.splitter.push(payload, |line| store(frames, mark, line, &mut piece));
     }
 
     /// The container has ended, and its output with it.
-    pub fn finish(&mut self, mut piece: impl FnMut(Piece) -> LogLevel) {
+    pub fn finish(&mut self, mut piece: impl FnMut(Piece<'_>) -> LogLevel) {
         let (frames, mark) = (&mut self.frames, &mut self.mark);
         self.splitter.finish(|line| store(frames, mark, line, &mut piece));
     }
@@ -132,21 +158,23 @@ impl Cursor {
     }
 }
 
-/// The position of two cursors of the same log.
-pub fn position(stdout: &Cursor, stderr: &Cursor, newest: i64) -> Position {
+/// The position of two cursors of the same log, which began at `from`.
+pub fn position(from: &Position, stdout: &Cursor, stderr: &Cursor, newest: i64) -> Position {
     let oldest = stdout.oldest_unstored(newest).min(stderr.oldest_unstored(newest));
     Position {
         since: (oldest / NANOS - CLOCK_MARGIN_SECONDS).max(0),
         stdout: stdout.mark(),
         stderr: stderr.mark(),
+        done: from.done + stdout.taken - stdout.pending() + stderr.taken - stderr.pending(),
+        count: from.count,
     }
 }
 
 fn store(
     frames: &mut VecDeque<(i64, usize)>,
     mark: &mut Mark,
-    line: SplitLine,
-    piece: &mut impl FnMut(Piece) -> LogLevel,
+    line: SplitLine<'_>,
+    piece: &mut impl FnMut(Piece<'_>) -> LogLevel,
 ) {
     let nanos = frames.front().map_or(mark.high, |(nanos, _)| *nanos);
     let mut raw = line.raw;
@@ -185,9 +213,9 @@ mod tests {
     fn lines(log: &Frames, from: Position, until: usize, ended: bool) -> (Stored, Position) {
         let mut cursors = [Cursor::new(from.stdout, from.since), Cursor::new(from.stderr, from.since)];
         let (mut stored, mut newest) = (Vec::new(), 0);
-        let mut keep = |stderr: bool, piece| match piece {
+        let mut keep = |stderr: bool, piece: Piece<'_>| match piece {
             Piece::Line { text, .. } => {
-                stored.push((stderr, text));
+                stored.push((stderr, text.to_owned()));
                 LogLevel::Info
             }
             Piece::Lost { .. } => {
@@ -203,7 +231,7 @@ mod tests {
             cursors[0].finish(|piece| keep(false, piece));
             cursors[1].finish(|piece| keep(true, piece));
         }
-        let at = if stored.is_empty() { from } else { position(&cursors[0], &cursors[1], newest) };
+        let at = if stored.is_empty() { from } else { position(&from, &cursors[0], &cursors[1], newest) };
         (stored, at)
     }
 
@@ -278,6 +306,7 @@ mod tests {
             since: 0,
             stdout: Mark::default(),
             stderr: Mark { high: 5, behind: 1, bytes: 0, open: None },
+            ..Default::default()
         };
         let log: Frames = vec![(true, 9, b"later\n".to_vec())];
         let (stored, at) = lines(&log, at, 1, true);

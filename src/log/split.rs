@@ -8,9 +8,12 @@
 
 use super::MAX_LINE;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SplitLine {
-    pub text: String,
+/// What is kept for the next line of the memory that a long one took.
+const SPARE: usize = 16 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SplitLine<'a> {
+    pub text: &'a str,
     /// More of the same line follows.
     pub continued: bool,
     /// Bytes of the stream that are done with, the line's end included.
@@ -27,25 +30,27 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    pub fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(SplitLine)) {
+    pub fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(SplitLine<'_>)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.add(&bytes[..end], &mut line);
-            self.settle(&mut line);
-            self.raw += 1;
-            if self.text.ends_with('\r') {
-                self.text.pop();
+            if !self.pass(&bytes[..end], &mut line) {
+                self.add(&bytes[..end], &mut line);
+                self.settle(&mut line);
+                self.raw += 1;
+                if self.text.ends_with('\r') {
+                    self.text.pop();
+                }
+                self.give(false, &mut line);
             }
-            line(self.take(false));
             bytes = &bytes[end + 1..];
         }
         self.add(bytes, &mut line);
     }
 
     /// The stream is over: what has no end of line is a line too.
-    pub fn finish(&mut self, mut line: impl FnMut(SplitLine)) {
+    pub fn finish(&mut self, mut line: impl FnMut(SplitLine<'_>)) {
         self.settle(&mut line);
         if self.raw > 0 {
-            line(self.take(false));
+            self.give(false, &mut line);
         }
     }
 
@@ -54,13 +59,29 @@ impl Splitter {
         self.raw + self.torn.len()
     }
 
-    fn take(&mut self, continued: bool) -> SplitLine {
-        // Most lines are short: the next one begins with an allocation of its own size.
-        SplitLine { text: std::mem::take(&mut self.text), continued, raw: std::mem::take(&mut self.raw) }
+    /// Almost every line comes in one piece, with nothing in it to be changed: it is given as it is. False: it is not
+    /// such a line.
+    fn pass(&self, bytes: &[u8], line: &mut impl FnMut(SplitLine<'_>)) -> bool {
+        if self.pending() > 0 || bytes.len() > MAX_LINE {
+            return false;
+        }
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        if bytes.contains(&0) {
+            return false;
+        }
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        line(SplitLine { text, continued: false, raw: bytes.len() + 1 });
+        true
+    }
+
+    fn give(&mut self, continued: bool, line: &mut impl FnMut(SplitLine<'_>)) {
+        line(SplitLine { text: &self.text, continued, raw: std::mem::take(&mut self.raw) });
+        self.text.clear();
+        self.text.shrink_to(SPARE);
     }
 
     /// Adds bytes without an end of line.
-    fn add(&mut self, bytes: &[u8], line: &mut impl FnMut(SplitLine)) {
+    fn add(&mut self, bytes: &[u8], line: &mut impl FnMut(SplitLine<'_>)) {
         let joined;
         let mut bytes = bytes;
         if !self.torn.is_empty() && !bytes.is_empty() {
@@ -86,14 +107,14 @@ impl Splitter {
     }
 
     /// Nothing more can come to complete a torn character.
-    fn settle(&mut self, line: &mut impl FnMut(SplitLine)) {
+    fn settle(&mut self, line: &mut impl FnMut(SplitLine<'_>)) {
         let torn = std::mem::take(&mut self.torn).len();
         if torn > 0 {
             self.add_clean("\u{fffd}", torn, line);
         }
     }
 
-    fn add_text(&mut self, text: &str, line: &mut impl FnMut(SplitLine)) {
+    fn add_text(&mut self, text: &str, line: &mut impl FnMut(SplitLine<'_>)) {
         let mut parts = text.split('\0');
         if let Some(first) = parts.next() {
             self.add_long(first, line);
@@ -105,12 +126,12 @@ impl Splitter {
     }
 
     /// Text of which each byte is one byte of the stream.
-    fn add_long(&mut self, mut text: &str, line: &mut impl FnMut(SplitLine)) {
+    fn add_long(&mut self, mut text: &str, line: &mut impl FnMut(SplitLine<'_>)) {
         while self.text.len() + text.len() > MAX_LINE {
             let (fits, rest) = text.split_at(text.floor_char_boundary(MAX_LINE - self.text.len()));
             self.text.push_str(fits);
             self.raw += fits.len();
-            line(self.take(true));
+            self.give(true, line);
             text = rest;
         }
         self.text.push_str(text);
@@ -118,9 +139,9 @@ impl Splitter {
     }
 
     /// A character that stands for `raw` bytes of the stream.
-    fn add_clean(&mut self, character: &str, raw: usize, line: &mut impl FnMut(SplitLine)) {
+    fn add_clean(&mut self, character: &str, raw: usize, line: &mut impl FnMut(SplitLine<'_>)) {
         if self.text.len() + character.len() > MAX_LINE {
-            line(self.take(true));
+            self.give(true, line);
         }
         self.text.push_str(character);
         self.raw += raw;
@@ -132,12 +153,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn split(chunks: &[&[u8]]) -> Vec<SplitLine> {
+    #[derive(Debug, PartialEq)]
+    struct Line {
+        text: String,
+        continued: bool,
+        raw: usize,
+    }
+
+    fn split(chunks: &[&[u8]]) -> Vec<Line> {
         let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+        let mut keep = |line: SplitLine<'_>| {
+            lines.push(Line { text: line.text.to_owned(), continued: line.continued, raw: line.raw });
+        };
         for chunk in chunks {
-            splitter.push(chunk, |line| lines.push(line));
+            splitter.push(chunk, &mut keep);
         }
-        splitter.finish(|line| lines.push(line));
+        splitter.finish(&mut keep);
         lines
     }
 

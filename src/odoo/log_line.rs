@@ -2,7 +2,7 @@
 //! that does not look so belongs to the record before it (tracebacks).
 
 use crate::run::LogLevel;
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 /// The first line of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,6 @@ pub struct Record<'a> {
     pub message: &'a str,
 }
 
-const TIME: &str = "%Y-%m-%d %H:%M:%S,%3f";
 const TIME_LENGTH: usize = "2026-11-21 01:37:29,074".len();
 
 impl<'a> Record<'a> {
@@ -25,7 +24,7 @@ impl<'a> Record<'a> {
         if line.as_bytes().get(4) != Some(&b'-') || line.as_bytes().get(TIME_LENGTH) != Some(&b' ') {
             return None;
         }
-        let time = NaiveDateTime::parse_from_str(line.get(..TIME_LENGTH)?, TIME).ok()?.and_utc();
+        let time = time(line.as_bytes().get(..TIME_LENGTH)?)?.and_utc();
         let mut words = line.get(TIME_LENGTH + 1..)?.splitn(4, ' ');
         let pid = words.next()?.parse().ok()?;
         let level = match words.next()? {
@@ -43,6 +42,21 @@ impl<'a> Record<'a> {
         }
         Some(Self { time, pid, level, database: (database != "?").then_some(database), logger, message })
     }
+}
+
+/// By hand: every line of every log comes by here, and a format string is ten times slower.
+fn time(text: &[u8]) -> Option<NaiveDateTime> {
+    let number = |from: usize, to: usize| {
+        text[from..to].iter().try_fold(0, |number: u32, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+        })
+    };
+    let ends = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':'), (19, b',')];
+    if text.len() != TIME_LENGTH || ends.iter().any(|(at, sign)| text[*at] != *sign) {
+        return None;
+    }
+    NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(5, 7)?, number(8, 10)?)?
+        .and_hms_milli_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 23)?)
 }
 
 /// The level of the record that begins with this line; None for a line that continues one.
@@ -80,6 +94,9 @@ mod tests {
             "  File \"/x.py\", line 3, in f",
             "2026-11-21 01:37:29 no milliseconds",
             "2026-13-21 01:37:29,074 1 INFO prod odoo: x",
+            "2026-02-30 01:37:29,074 1 INFO prod odoo: x",
+            "2026-11-21 01:37:29.074 1 INFO prod odoo: x",
+            "2026-11-21 01:+7:29,074 1 INFO prod odoo: x",
             "2026-11-21 01:37:29,074 x INFO prod odoo: x",
             "2026-11-21 01:37:29,074 1 NOTICE prod odoo: x",
             "2026-11-21 01:37:29,074 1 INFO prod",

@@ -44,7 +44,7 @@ impl Collectors {
         let shop = &self.shop;
         let collector = Collector::new(shop.pool.clone(), shop.docker.clone(), shop.name.clone());
         let end = collector
-            .follow(run, container, stream, levels(), |line| tap(&line.message))
+            .follow(run, container, stream, levels(), |line| tap(line.message))
             .await
             .map_err(|error| JobError::retry(error.to_string()))?;
         match end {
