@@ -339,16 +339,59 @@ comment on function ops.current_user_id() is
     'The user on whose behalf this session asks; null for nobody. '
     'Error: 28000 both identity settings are set and name different users.';
 
--- A login that speaks for others has no rights of its own, whatever roles it was given.
+-- Functions that every request and every run passes through, in forms whose plans are kept. (A function in SQL that
+-- runs as its owner is planned again in every query.)
+create or replace function ops.uuid_v7() returns uuid
+language sql volatile parallel safe
+as $$
+    select pg_catalog.encode(
+        pg_catalog.set_bit(
+            pg_catalog.set_bit(
+                pg_catalog.overlay(
+                    pg_catalog.uuid_send(pg_catalog.gen_random_uuid()),
+                    pg_catalog.substring(
+                        pg_catalog.int8send(
+                            (extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000)::pg_catalog.int8
+                        ), 3
+                    ), 1, 6
+                ),
+                52, 1
+            ),
+            53, 1
+        ),
+        'hex'
+    )::pg_catalog.uuid
+$$;
+
 create or replace function ops.is_platform_admin() returns boolean
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
-    select (session_user not in ('ops_web', 'authenticator') and pg_has_role(session_user, 'ops_admin', 'member'))
-        or exists (
-            select 1 from ops.users u
-            where u.id = ops.current_user_id() and u.platform_admin and u.disabled_at is null
-        )
+begin
+    -- A login that speaks for others has no rights of its own, whatever roles it was given.
+    if session_user not in ('ops_web', 'authenticator') and pg_has_role(session_user, 'ops_admin', 'member') then
+        return true;
+    end if;
+    return exists (
+        select from ops.users u where u.id = ops.current_user_id() and u.platform_admin and u.disabled_at is null
+    );
+end
+$$;
+
+create or replace function ops.project_role(p_project_id uuid) returns text
+language plpgsql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    if ops.is_platform_admin() then
+        return 'owner';
+    end if;
+    return (
+        select m.role from ops.project_memberships m
+        join ops.users u on u.id = m.user_id and u.disabled_at is null
+        where m.project_id = p_project_id and m.user_id = ops.current_user_id()
+    );
+end
 $$;
 
 create or replace function ops.require_worker() returns void

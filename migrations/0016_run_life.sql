@@ -34,16 +34,18 @@ set search_path = pg_catalog, ops, pg_temp
 as $$
 declare
     v_project uuid;
+    v_role text;
     v_id uuid;
 begin
     select id into v_project from ops.projects where slug = p_project;
     if v_project is null and p_project ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         select id into v_project from ops.projects where id = p_project::uuid;
     end if;
-    if v_project is null or not ops.can_view_project(v_project) then
+    v_role := ops.project_role(v_project);
+    if v_project is null or v_role is null then
         raise exception 'unknown project: %', left(p_project, 80) using errcode = 'P0002';
     end if;
-    if not ops.can_write_project(v_project) then
+    if v_role not in ('owner', 'admin', 'tester', 'developer') then
         raise exception 'your role in this project may not queue runs' using errcode = '42501';
     end if;
     insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requested_by)
@@ -53,6 +55,99 @@ begin
     if v_id is null then
         select id into v_id from ops.runs where project_id = v_project and idempotency_key = p_idempotency_key;
     end if;
+    return v_id;
+end
+$$;
+
+-- PostgreSQL lets one transaction with a notification commit at a time, all the others wait. What only consoles hear
+-- is therefore said only while one listens: each says so for the coming minute. Before any console did, it is said
+-- always, so that who listens with psql alone hears everything. A sequence, because it is seen at once and leaves no
+-- dead rows.
+create sequence ops.console_listens_until minvalue 0 start 9223372036854775807;
+select setval('ops.console_listens_until', 9223372036854775807);
+
+create function ops.console_listens() returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_console();
+    perform setval('ops.console_listens_until', extract(epoch from clock_timestamp())::bigint + 60);
+end
+$$;
+comment on function ops.console_listens() is
+    'For the coming minute, changes are announced on ops_board, ops_run_changed and ops_log. Error: 42501 missing right.';
+grant execute on function ops.console_listens() to ops_web, ops_admin;
+
+create function ops.announce(p_channel text, p_payload text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    if (select last_value from ops.console_listens_until) > extract(epoch from clock_timestamp()) then
+        perform pg_notify(p_channel, p_payload);
+    end if;
+end
+$$;
+comment on function ops.announce(text, text) is 'Tells consoles, if there are any.';
+
+-- Row by row: within a transaction PostgreSQL sends equal notifications once.
+drop trigger runs_inserted on ops.runs;
+drop trigger runs_updated on ops.runs;
+drop function ops.notify_runs();
+drop function ops.notify_updated_runs();
+create function ops.notify_run() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    if new.status = 'queued' and (tg_op = 'INSERT' or old.status <> 'queued' or old.priority <> new.priority) then
+        perform pg_notify('ops_run', new.project_id::text);
+        -- Back in the queue with its age, or a clock that was set back.
+        if extract(epoch from new.queued_at) * 1000000 < (select last_value from ops.queue_floor) then
+            perform setval('ops.queue_floor', greatest((extract(epoch from new.queued_at) * 1000000)::bigint, 0));
+        end if;
+        if new.priority <> 0 then
+            insert into ops.run_priorities (priority) values (new.priority) on conflict do nothing;
+        end if;
+    end if;
+    if tg_op = 'UPDATE' and new.worker_id is not null
+        and old.cancel_requested_at is null and new.cancel_requested_at is not null
+    then
+        perform pg_notify('ops_cancel', new.id::text);
+    end if;
+    if (select last_value from ops.console_listens_until) > extract(epoch from clock_timestamp()) then
+        perform pg_notify('ops_board', new.project_id::text);
+        perform pg_notify('ops_run_changed', new.id::text);
+    end if;
+    return null;
+end
+$$;
+create trigger runs_inserted after insert on ops.runs for each row execute function ops.notify_run();
+-- Heartbeats renew leases: what people do not see is not announced.
+create trigger runs_updated after update on ops.runs for each row
+    when (
+        (old.status, old.step, old.environment_id, old.cancel_requested_at, old.superseded_by, old.error_message, old.priority)
+        is distinct from
+        (new.status, new.step, new.environment_id, new.cancel_requested_at, new.superseded_by, new.error_message, new.priority)
+    )
+    execute function ops.notify_run();
+
+create or replace function ops.append_event(p_run_id uuid, p_type text, p_payload jsonb, p_lease bigint) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs := ops.fenced_run(p_run_id, p_lease);
+    v_id bigint;
+begin
+    insert into ops.run_events (run_id, project_id, type, payload)
+    values (p_run_id, v_run.project_id, p_type, coalesce(p_payload, '{}'))
+    returning id into v_id;
+    if p_type = 'step_started' then
+        update ops.runs set step = p_payload ->> 'step' where id = p_run_id;
+    end if;
+    perform ops.announce('ops_run_changed', p_run_id::text);
     return v_id;
 end
 $$;
@@ -212,6 +307,108 @@ begin
 end
 $$;
 
+-- Claiming must not become slower while a long transaction keeps dead rows alive: whoever looked at the queue from its
+-- beginning would meet every run of the last hours. So one looks from the floor on: the age, in microseconds since
+-- 1970, of the oldest run that waits. It lies ten seconds back at least, for transactions that have not committed yet;
+-- those that take longer are found at the next sweep.
+create sequence ops.queue_floor minvalue 0 start 0;
+-- From the floor on, but for each priority.
+create table ops.run_priorities (priority integer primary key);
+insert into ops.run_priorities values (0);
+insert into ops.run_priorities select distinct priority from ops.runs where priority <> 0;
+alter table ops.run_priorities enable row level security;
+alter table ops.run_priorities force row level security;
+create policy run_priorities_owner on ops.run_priorities for all to ops_owner using (true) with check (true);
+
+create function ops.sweep_queue_floor() returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_oldest timestamptz;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('ops.queue_floor', 0)) then
+        return;
+    end if;
+    select min(queued_at) into v_oldest from ops.runs where status = 'queued';
+    perform setval('ops.queue_floor', greatest((extract(epoch from
+        least(coalesce(v_oldest, 'infinity'), clock_timestamp() - interval '10 seconds')) * 1000000)::bigint, 0));
+end
+$$;
+
+-- Whether a worker of another host could claim this run at once and has clearly more memory free.
+create function ops.has_better_host(p_run ops.runs, p_host_id uuid, p_free bigint) returns boolean
+language sql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select exists (
+        select from ops.workers w
+        join ops.worker_heartbeats b on b.worker_id = w.id
+        join ops.hosts h on h.id = w.host_id
+        where w.host_id <> p_host_id and b.at > clock_timestamp() - interval '5 seconds'
+          and p_run.kind = any (w.kinds) and p_run.requires <@ h.labels
+          and b.memory_free_bytes > coalesce(p_free, 0) + coalesce(b.memory_total_bytes, 0) / 10
+          and ops.worker_hindrance(w.id) is null
+    )
+$$;
+
+-- The first run that this worker (or, without one, anybody) may take, locked; null when there is none.
+create function ops.lock_next_run(
+    p_worker ops.workers, p_host ops.hosts, p_free bigint, p_rivals boolean, p_closed text[]
+) returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+-- What waits comes and goes faster than statistics: always in the order of the index.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+    v_floor timestamptz := to_timestamp((select last_value from ops.queue_floor) / 1000000.0);
+    v_priority integer;
+    v_run ops.runs;
+begin
+    for v_priority in select priority from ops.run_priorities order by priority desc loop
+        select q.* into v_run from ops.runs q
+        where q.status = 'queued'
+          and q.priority = v_priority
+          and q.queued_at >= v_floor
+          and q.run_after <= clock_timestamp()
+          and (p_worker.id is null or q.kind = any (p_worker.kinds))
+          and (p_closed is null or q.kind <> all (p_closed))
+          and (p_worker.id is null or q.host_id is null or q.host_id = p_worker.host_id)
+          and (p_host.id is null or q.requires <@ p_host.labels)
+          and (
+              q.serial_key is null
+              or (
+                  not exists (
+                      select from ops.runs b
+                      where b.serial_key = q.serial_key and b.status in ('claimed', 'running')
+                  )
+                  and q.id = (
+                      select f.id from ops.runs f
+                      where f.serial_key = q.serial_key and f.status = 'queued'
+                      order by f.priority desc, f.queued_at, f.id limit 1
+                  )
+              )
+          )
+          -- A host with clearly more free memory that waits too has two seconds to take it.
+          and (
+              not p_rivals or q.host_id is not null or q.queued_at < clock_timestamp() - interval '2 seconds'
+              or not ops.has_better_host(q, p_worker.host_id, p_free)
+          )
+        order by q.queued_at, q.id
+        limit 1
+        for update skip locked;
+        if found then
+            return v_run;
+        end if;
+    end loop;
+    return null;
+end
+$$;
+
 create or replace function ops.claim_next_run(p_worker_id text) returns setof ops.runs
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -226,7 +423,7 @@ declare
 begin
     perform ops.require_worker();
     select * into v_worker from ops.workers where id = p_worker_id;
-    if v_worker.id is not null then
+    if found then
         -- Two sessions of the same worker must not both take its last slot.
         perform pg_advisory_xact_lock(hashtextextended('ops.worker:' || p_worker_id, 0));
         if ops.worker_hindrance(p_worker_id) is not null then
@@ -244,35 +441,7 @@ begin
     end if;
     -- Another claim may take the serial key between our look and our write: the unique index decides, we look again.
     for attempt in 1..10 loop
-        select q.* into v_run from ops.runs q
-        where q.status = 'queued'
-          and q.run_after <= clock_timestamp()
-          and (v_worker.id is null or q.kind = any (v_worker.kinds))
-          and (v_closed is null or q.kind <> all (v_closed))
-          and (v_worker.id is null or q.host_id is null or q.host_id = v_worker.host_id)
-          and (v_host.id is null or q.requires <@ v_host.labels)
-          and (
-              q.serial_key is null
-              or (
-                  not exists (
-                      select from ops.runs b
-                      where b.serial_key = q.serial_key and b.status in ('claimed', 'running')
-                  )
-                  and q.id = (
-                      select f.id from ops.runs f
-                      where f.serial_key = q.serial_key and f.status = 'queued'
-                      order by f.priority desc, f.queued_at, f.id limit 1
-                  )
-              )
-          )
-          -- A host with clearly more free memory that waits too has two seconds to take it.
-          and (
-              not v_rivals or q.host_id is not null or q.queued_at < clock_timestamp() - interval '2 seconds'
-              or not ops.has_better_host(q, v_worker.host_id, v_free)
-          )
-        order by q.priority desc, q.queued_at, q.id
-        limit 1
-        for update skip locked;
+        v_run := ops.lock_next_run(v_worker, v_host, v_free, v_rivals, v_closed);
         if v_run.id is null then
             return;
         end if;
@@ -295,21 +464,48 @@ begin
 end
 $$;
 
--- Whether a worker of another host could claim this run at once and has clearly more memory free.
-create function ops.has_better_host(p_run ops.runs, p_host_id uuid, p_free bigint) returns boolean
-language sql stable security definer
+create or replace function ops.requeue_lost_runs() returns integer
+language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
-    select exists (
-        select from ops.workers w
-        join ops.worker_heartbeats b on b.worker_id = w.id
-        join ops.hosts h on h.id = w.host_id
-        where w.host_id <> p_host_id and b.at > clock_timestamp() - interval '5 seconds'
-          and p_run.kind = any (w.kinds) and p_run.requires <@ h.labels
-          and b.memory_free_bytes > coalesce(p_free, 0) + coalesce(b.memory_total_bytes, 0) / 10
-          and ops.worker_hindrance(w.id) is null
-    )
+declare
+    v_run ops.runs;
+    v_status text;
+    v_count integer := 0;
+begin
+    perform ops.require_worker();
+    for v_run in
+        select * from ops.runs
+        where status in ('claimed', 'running') and lease_expires_at < clock_timestamp()
+        order by id for update skip locked
+    loop
+        v_status := case
+            when v_run.superseded_by is not null then 'superseded'
+            when v_run.cancel_requested_at is not null then 'canceled'
+            when v_run.attempt - v_run.handed_back >= 3 then 'failed'
+            else 'queued'
+        end;
+        if v_status = 'queued' then
+            perform ops.queue_again(v_run, 'requeued', 'worker lost', interval '0');
+        else
+            update ops.runs
+            set status = v_status, worker_id = null, lease = null, lease_expires_at = null, step = null,
+                finished_at = clock_timestamp(),
+                error_message = case when v_status = 'failed' then 'worker lost' end
+            where id = v_run.id;
+            insert into ops.run_events (run_id, project_id, type, payload)
+            values (v_run.id, v_run.project_id, v_status,
+                    jsonb_build_object('reason', 'worker lost', 'worker', v_run.worker_id, 'attempt', v_run.attempt));
+        end if;
+        v_count := v_count + 1;
+    end loop;
+    perform ops.sweep_queue_floor();
+    return v_count;
+end
 $$;
+comment on function ops.requeue_lost_runs() is
+    'Queues runs whose lease ran out again, at most three attempts in all; workers call it every few seconds. '
+    'Error: 42501 missing right.';
 
 create or replace function ops.complete_workflow_run(p_run_id uuid, p_exit_code integer, p_error_message text default null)
 returns ops.runs
@@ -331,106 +527,12 @@ comment on function ops.complete_workflow_run(uuid, integer, text) is
     'running -> succeeded (0) or failed; a second identical call changes nothing. '
     'Errors: P0002 unknown run; 55000 wrong state or lease required; 42501 missing right.';
 
--- A person's retry: the same work again, as a run of its own.
-create function ops.rerun(p_run_id uuid) returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_run ops.runs;
-    v_id uuid;
-begin
-    select * into v_run from ops.runs where id = p_run_id;
-    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
-        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
-    end if;
-    if not ops.can_write_project(v_run.project_id) then
-        raise exception 'your role in this project may not queue runs' using errcode = '42501';
-    end if;
-    if v_run.status in ('queued', 'claimed', 'running') then
-        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
-    end if;
-    insert into ops.runs (project_id, branch_id, workflow_id, host_id, kind, git_ref, commit_sha, params, priority,
-                          serial_key, requires, requested_by)
-    values (v_run.project_id, v_run.branch_id, v_run.workflow_id, v_run.host_id, v_run.kind, v_run.git_ref,
-            v_run.commit_sha, v_run.params || jsonb_build_object('rerun_of', v_run.id), v_run.priority,
-            v_run.serial_key, v_run.requires, ops.current_user_id())
-    returning id into v_id;
-    return v_id;
-end
-$$;
-comment on function ops.rerun(uuid) is
-    'Queues a run that ended once more, as a new run. Errors: P0002 unknown run; 42501 missing right; 55000 wrong state.';
-
-create function ops.set_run_priority(p_run_id uuid, p_priority integer) returns ops.runs
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_run ops.runs;
-begin
-    select * into v_run from ops.runs where id = p_run_id for update;
-    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
-        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
-    end if;
-    -- It moves ahead of other projects' runs.
-    if not ops.is_platform_admin() then
-        raise exception 'only platform administrators set priorities' using errcode = '42501';
-    end if;
-    if v_run.status <> 'queued' then
-        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
-    end if;
-    update ops.runs set priority = p_priority where id = p_run_id returning * into v_run;
-    insert into ops.run_events (run_id, project_id, type, payload)
-    values (v_run.id, v_run.project_id, 'priority_set',
-            jsonb_build_object('priority', p_priority, 'by', ops.current_user_id()));
-    return v_run;
-end
-$$;
-comment on function ops.set_run_priority(uuid, integer) is
-    'Moves a queued run ahead of those with a lower priority. '
-    'Errors: P0002 unknown run; 42501 missing right; 55000 wrong state.';
-
--- Every attempt, from the events: who had it, and how it ended.
-create view ops.run_attempts with (security_invoker = true) as
-select c.run_id, c.project_id,
-       row_number() over (partition by c.run_id order by c.id) as claim,
-       (c.payload ->> 'attempt')::integer as attempt,
-       (c.payload ->> 'lease')::bigint as lease,
-       c.payload ->> 'worker' as worker_id,
-       c.created_at as claimed_at,
-       s.created_at as started_at,
-       e.created_at as ended_at,
-       e.type as outcome,
-       coalesce(e.payload ->> 'reason', e.payload ->> 'error') as reason
-from ops.run_events c
-left join lateral (
-    select n.id from ops.run_events n where n.run_id = c.run_id and n.type = 'claimed' and n.id > c.id order by n.id limit 1
-) next on true
-left join lateral (
-    select n.created_at from ops.run_events n
-    where n.run_id = c.run_id and n.type = 'started' and n.id > c.id and (next.id is null or n.id < next.id)
-    order by n.id limit 1
-) s on true
-left join lateral (
-    select n.created_at, n.type, n.payload from ops.run_events n
-    where n.run_id = c.run_id and n.id > c.id and (next.id is null or n.id < next.id)
-      and n.type in ('requeued', 'retried', 'handed_back', 'succeeded', 'warning', 'failed', 'timed_out', 'canceled', 'superseded')
-    order by n.id limit 1
-) e on true
-where c.type = 'claimed';
-comment on view ops.run_attempts is
-    'One row for each claim of a run. outcome: null while it goes on; requeued (the worker was lost), retried, '
-    'handed_back, or the status that the run ended with.';
-grant select on ops.run_attempts to ops_web, ops_worker, ops_admin;
-
 grant execute on function
     ops.register_worker(text, text, text, integer, text[]), ops.heartbeat(text, uuid[], bigint[], jsonb),
     ops.hold_run(uuid, bigint)
 to ops_worker, ops_admin;
 grant execute on function ops.drain_worker(text, boolean) to ops_web, ops_worker, ops_admin;
 grant execute on function ops.worker_hindrance(text), ops.closed_kinds() to ops_web, ops_admin;
-grant execute on function ops.rerun(uuid), ops.set_run_priority(uuid, integer) to ops_web, ops_admin;
 revoke insert, update, delete on ops.workers from ops_worker;
 revoke insert, update on ops.hosts from ops_worker;
 
