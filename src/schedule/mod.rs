@@ -14,6 +14,8 @@ mod task;
 mod timing;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod leader_tests;
 #[cfg(test)]
 mod service_tests;

@@ -33,7 +33,7 @@ pub async fn work(shop: Workshop, stop: CancellationToken) -> Result<()> {
         host: &shop.name,
         version: env!("CARGO_PKG_VERSION"),
         capacity: slots,
-        kinds: &[RunKind::Build],
+        kinds: &[RunKind::Build, RunKind::Maintenance],
     };
     let (_host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
     if released > 0 {
