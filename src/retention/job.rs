@@ -15,6 +15,7 @@ pub struct Outcome {
     pub made: i32,
     pub sessions: i64,
     pub login_links: i64,
+    pub host_tokens: i64,
     pub schedule_runs: i64,
 }
 
@@ -56,11 +57,13 @@ pub async fn run(pool: &PgPool, patience: Patience) -> Result<Outcome, Retention
         tokio::time::sleep(patience.pause).await;
     }
     let credentials = sqlx::query!(
-        r#"select sessions as "sessions!", login_links as "login_links!" from ops.remove_expired_credentials()"#
+        r#"select sessions as "sessions!", login_links as "login_links!", host_tokens as "host_tokens!"
+           from ops.remove_expired_credentials()"#
     )
     .fetch_one(pool)
     .await?;
     (done.sessions, done.login_links) = (credentials.sessions, credentials.login_links);
+    done.host_tokens = credentials.host_tokens;
     done.schedule_runs = sqlx::query_scalar!(r#"select ops.remove_expired_schedule_runs() as "removed!""#)
         .fetch_one(pool)
         .await?;

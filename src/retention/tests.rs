@@ -220,14 +220,16 @@ async fn sessions_links_and_history_of_schedules_that_ended_go() {
          where n <> 0;
          insert into ops.login_links (hash, user_id, expires_at)
          select sha256(n::text::bytea), id, now() - make_interval(hours => n) from ops.users, unnest(array[1, 23, 25, 99]) n;
+         insert into ops.host_tokens (token_hash, expires_at)
+         select sha256(n::text::bytea), now() - make_interval(days => n) from unnest(array[-1, 6, 8]) n;
          insert into ops.schedule_runs (schedule_id, due_at, state, created_at)
          select id, now() - make_interval(days => n), 'succeeded', now() - make_interval(days => n)
          from ops.schedules, unnest(array[400, 380, 364]) n",
     )
     .await;
     let done = run(&db.worker, AT_ONCE).await.unwrap();
-    assert_eq!((done.sessions, done.login_links, done.schedule_runs), (2, 2, 2));
-    for (table, left) in [("sessions", 2), ("login_links", 2), ("schedule_runs", 1)] {
+    assert_eq!((done.sessions, done.login_links, done.host_tokens, done.schedule_runs), (2, 2, 1, 2));
+    for (table, left) in [("sessions", 2), ("login_links", 2), ("host_tokens", 2), ("schedule_runs", 1)] {
         assert_eq!(number(&mut conn, &format!("select count(*) from ops.{table}")).await, left, "{table}");
     }
 }

@@ -5,7 +5,7 @@
 use super::{MaintenanceTask, Timing, task};
 use crate::{Result, id::ScheduleId};
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgPool, error::DatabaseError};
 use std::time::Duration;
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -90,9 +90,13 @@ impl Leader {
 
     async fn run_due(&self, lease: i64) -> Result<()> {
         for due in due(&self.pool).await? {
-            // One that cannot be run holds none of the others up.
-            if let Err(error) = run_one(&self.pool, &due, lease).await {
-                tracing::warn!(schedule = %due.id, %error, "a schedule could not be run; it is tried again");
+            // One that cannot be done is told so, and holds none of the others up.
+            match run_one(&self.pool, &due, lease).await {
+                Err(sqlx::Error::Database(error)) if is_of_the_schedule(&*error) => {
+                    let reason = format!("It cannot be done: {error}");
+                    set_next(&self.pool, &due, None, Some(&reason), lease).await?;
+                }
+                outcome => outcome?,
             }
         }
         Ok(())
@@ -136,8 +140,13 @@ async fn due(pool: &PgPool) -> Result<Vec<Due>> {
         .collect())
 }
 
-async fn run_one(pool: &PgPool, due: &Due, lease: i64) -> Result<()> {
-    let next = match Timing::parse_for_use(&due.cron, &due.time_zone, due.now) {
+/// Bad data, or a rule of the tables: it would be the same at every try.
+fn is_of_the_schedule(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+async fn run_one(pool: &PgPool, due: &Due, lease: i64) -> Result<(), sqlx::Error> {
+    let (timing, next) = match Timing::parse_for_use(&due.cron, &due.time_zone, due.now) {
         Ok(found) => found,
         Err(error) => {
             // Written by hand: the console refuses such a thing.
@@ -145,7 +154,6 @@ async fn run_one(pool: &PgPool, due: &Due, lease: i64) -> Result<()> {
             return set_next(pool, due, None, Some(&reason), lease).await;
         }
     };
-    let (timing, next) = next;
     let Some(due_at) = due.due_at else { return set_next(pool, due, Some(next), None, lease).await };
     let missed = timing.times_between(due_at, due.now);
     let done = sqlx::query!(
@@ -179,7 +187,7 @@ async fn set_next(
     next: Option<DateTime<Utc>>,
     error: Option<&str>,
     lease: i64,
-) -> Result<()> {
+) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!(
         "select ops.set_next_due($1, $2, $3, $4, $5, $6)",
         due.id.0,

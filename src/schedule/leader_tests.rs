@@ -318,6 +318,22 @@ async fn schedules_written_by_hand_are_understood_or_told_why_not() {
     let mended = sqlx::query!("select next_due_at, error from ops.schedules where name = 'bad'");
     let mended = mended.fetch_one(&mut yard.superuser).await.unwrap();
     assert!(mended.next_due_at.is_some() && mended.error.is_none());
+
+    // What it does makes no sense: told when it is due, and nothing else waits for it.
+    let fine = yard.create(&yard.admin, &yard.hourly()).await.unwrap();
+    sqlx::raw_sql("update ops.schedules set params = '{\"branch_id\": \"feature\"}' where name = 'good'")
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    let good = sqlx::query_scalar!("select id from ops.schedules where name = 'good'");
+    let good = ScheduleId(good.fetch_one(&mut yard.superuser).await.unwrap());
+    yard.was_due(good, 2).await;
+    yard.was_due(fine, 1).await;
+    leader.step().await.unwrap();
+    assert_eq!(yard.runs().await, 1);
+    let told = sqlx::query_scalar!(r#"select error as "error!" from ops.schedules where id = $1"#, good.0);
+    let told = told.fetch_one(&mut yard.superuser).await.unwrap();
+    assert!(told.contains("uuid"), "{told}");
 }
 
 #[tokio::test]
