@@ -27,6 +27,8 @@ pub mod docker;
 #[cfg(feature = "native")]
 pub mod git;
 #[cfg(feature = "native")]
+pub mod node;
+#[cfg(feature = "native")]
 pub mod postgres;
 #[cfg(feature = "native")]
 pub mod proxy;

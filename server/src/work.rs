@@ -7,15 +7,14 @@ use odooops::{
     git::{Git, GitSettings, Repositories},
     id::InstallationId,
     postgres::{Tenants, ops},
-    run::job::{Workshop, work},
+    run::job::{Stop, Workshop, work},
     schedule::keep_leading,
     urls::Urls,
 };
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-/// Builds until SIGTERM or Ctrl-C, then hands back what it holds.
+/// Builds until SIGTERM or Ctrl-C, then finishes what it holds or, at the second, hands it back.
 pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     // One for each build and its heartbeat, and some for collectors.
     let connections = u32::try_from(config.worker_concurrency)?.saturating_mul(2) + 6;
@@ -43,23 +42,31 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         pool,
         config: Arc::new(config),
     };
-    let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stopping.cancel();
-    });
+    let stop = stopped_by_signal()?;
     tracing::info!(worker = %shop.name, "waiting for runs");
-    let leading = tokio::spawn(keep_leading(shop.pool.clone(), shop.name.clone(), stop.clone()));
+    let leading = tokio::spawn(keep_leading(shop.pool.clone(), shop.name.clone(), stop.drain.clone()));
     let worked = work(shop, stop.clone()).await;
-    stop.cancel();
+    stop.at_once.cancel();
     let _ = leading.await;
     worked?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first signal drains, the second ends.
+fn stopped_by_signal() -> Result<Stop, Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = Stop::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for token in [told.drain, told.at_once] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok(stop)
 }
 
 /// The configuration knows Unix sockets only.

@@ -5,7 +5,7 @@ use super::{
     load::{Given, Problem},
     value::{ConnectionUrl, Scheme, Value},
 };
-use crate::docker::SubnetPool;
+use crate::{docker::SubnetPool, run::RunKind};
 use ipnet::IpNet;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -110,6 +110,11 @@ keys! {
     trusted_proxies: Vec<IpNet> = Vec::new();
     /// How many runs this machine works on at the same time.
     worker_concurrency: usize = default_concurrency();
+    /// The kinds of runs that this machine does, separated by commas.
+    worker_kinds: Vec<RunKind> = vec![RunKind::Build, RunKind::Maintenance];
+    /// How long a worker that is told to stop may take to finish what it does, in seconds. What is not finished then
+    /// goes back to the queue; a second signal hands it back at once.
+    drain_seconds: u64 = 30;
     /// Memory of an environment's container, in MiB.
     environment_memory_mb: u64 = 1024;
     /// Processors of an environment's container; fractions are allowed.

@@ -164,6 +164,7 @@ impl Config {
         ] {
             refuse(key, !(1..=36_500).contains(&days), "write a number of days from 1 to 36500");
         }
+        refuse("drain_seconds", self.drain_seconds > 86_400, "write 86400 (a day) or less");
         if let Some(bin) = &self.postgres_bin {
             refuse("postgres_bin", !bin.join("initdb").is_file(), "there is no initdb in this folder");
         }

@@ -1,7 +1,7 @@
 //! The types of settings, and how each is read from text. Flags, environment and file all give text, so that a
 //! value means the same wherever it was written.
 
-use crate::docker::SubnetPool;
+use crate::{docker::SubnetPool, run::RunKind};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -109,6 +109,22 @@ impl Value for Vec<IpNet> {
 
     fn show(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Value for Vec<RunKind> {
+    fn read(text: &str) -> Result<Self, String> {
+        let names = RunKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        let kinds: Result<Self, _> =
+            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect();
+        kinds
+            .ok()
+            .filter(|kinds| !kinds.is_empty())
+            .ok_or_else(|| format!("write one or more of {names}, separated by commas"))
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(",")
     }
 }
 

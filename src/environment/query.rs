@@ -42,8 +42,10 @@ pub fn hostname(slug: &Slug, branch: Option<&BranchName>, run: RunId) -> String 
     format!("{slug}-{branch}-{tail}")
 }
 
-/// The environment of a run, made when the run is first tried and found again when it is retried.
+/// The environment of a run, made when the run is first tried and found again when it is retried. It is on the host of
+/// the worker that holds the run.
 pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Environment> {
+    let host = sqlx::query_scalar!("select ops.place_environment($1)", run.0).fetch_one(&mut *conn).await?;
     if let Some(environment) = by_run(conn, run).await? {
         return Ok(environment);
     }
@@ -61,8 +63,8 @@ pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Envir
     let branch = row.branch.as_deref().map(BranchName::parse).transpose()?;
     sqlx::query!(
         "insert into ops.environments
-             (id, project_id, branch_id, run_id, stage, git_ref, commit_sha, database_name, hostname)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             (id, project_id, branch_id, run_id, stage, git_ref, commit_sha, database_name, hostname, host_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         id.0,
         row.project_id,
         row.branch_id,
@@ -71,7 +73,8 @@ pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Envir
         row.git_ref,
         row.commit_sha,
         format!("env_{}", id.0.simple()),
-        hostname(&Slug::parse(&row.slug)?, branch.as_ref(), run)
+        hostname(&Slug::parse(&row.slug)?, branch.as_ref(), run),
+        host
     )
     .execute(&mut *conn)
     .await?;
@@ -163,20 +166,11 @@ pub async fn set_server(
 }
 
 /// Of a branch only the newest environment of a stage stays, and none of a stage that the branch has left; the
-/// reconciler takes the others away. One that somebody made beside the branch's own stage replaces only its like:
+/// reconcilers of their hosts take the others away. One that somebody made beside the branch's own stage replaces only its like:
 /// never production.
-pub async fn retire_older(conn: &mut PgConnection, newest: EnvironmentId) -> Result<u64> {
-    let done = sqlx::query!(
-        "update ops.environments older set state = 'destroying'
-         from ops.environments newest join ops.branches b on b.id = newest.branch_id
-         where newest.id = $1 and older.branch_id = newest.branch_id and older.id <> newest.id
-           and older.created_at <= newest.created_at and older.state in ('running', 'stopped')
-           and (older.stage = newest.stage or newest.stage = b.stage)",
-        newest.0
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
+pub async fn retire_older(conn: &mut PgConnection, newest: EnvironmentId) -> Result<i32> {
+    let retired = sqlx::query_scalar!("select ops.retire_older_environments($1)", newest.0);
+    Ok(retired.fetch_one(conn).await?.unwrap_or_default())
 }
 
 /// Environments whose run ended, for whatever reason, before they were published.

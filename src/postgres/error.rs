@@ -39,6 +39,8 @@ pub enum PostgresError {
     NoTemplate(String),
     #[error("`{0}` is no name of a template: write a-z, 0-9 and _, at most 40 of them")]
     TemplateName(String),
+    #[error("{0}")]
+    Identity(String),
     #[error("a cryptographic library refused: {0}")]
     Crypto(String),
 }

@@ -13,6 +13,7 @@ mod cluster_tests;
 #[cfg(test)]
 mod docker_tests;
 mod error;
+mod listener;
 #[cfg(test)]
 mod migration_samples;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub mod testing_tenants;
 pub use bootstrap::{bootstrap_control, bootstrap_tenants};
 pub use cluster::{Cluster, Kind};
 pub use error::PostgresError;
+pub use listener::{Announcement, Announcements, Heard};
+pub use password::scram_verifier;
 pub use postmaster::{Output, Postmaster, forward_lines};
 pub use programs::Programs;
 pub use template::{TemplateBuild, TemplateName, TemplateState};

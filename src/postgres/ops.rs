@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     config::{Config, Secret},
+    node::Identity,
     retention,
 };
 use secrecy::ExposeSecret;
@@ -55,14 +56,22 @@ impl Role {
 /// How a role connects: to the embedded cluster, or to where `database_url` points. That URL is the owner's; the
 /// others go to the same database by names and passwords of their own.
 pub fn options(config: &Config, role: Role) -> Result<PgConnectOptions, PostgresError> {
-    let options = match (&config.database_url, role) {
-        (Some(url), Role::Owner) => return Ok(url.options()?.application_name("ops owner")),
-        (Some(url), _) => url.options()?,
-        (None, _) => socket_options(&config.control_dir().join("socket")).database(OPS_DATABASE),
+    let joined = Identity::of(config).map_err(|error| PostgresError::Identity(error.to_string()))?;
+    let socket = || socket_options(&config.control_dir().join("socket"));
+    let (options, login) = match (joined, &config.database_url, role) {
+        // A relay stands where the control cluster would be; the login is this machine's own.
+        (Some(joined), _, Role::Worker) => (socket().database(&joined.database), joined.db_role),
+        (Some(_), _, Role::Owner | Role::Web) => {
+            let reason = "this machine has joined another: run this on the console's machine".to_owned();
+            return Err(PostgresError::Identity(reason));
+        }
+        (None, Some(url), Role::Owner) => return Ok(url.options()?.application_name("ops owner")),
+        (None, Some(url), _) => (url.options()?, role.name().to_owned()),
+        (None, None, _) => (socket().database(OPS_DATABASE), role.name().to_owned()),
     };
     let password = role.password(config)?;
     Ok(options
-        .username(role.name())
+        .username(&login)
         .password(password.expose_secret())
         .application_name(&format!("ops {}", role.name().trim_start_matches("ops_"))))
 }

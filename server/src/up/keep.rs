@@ -29,14 +29,22 @@ enum Running {
 /// A kept unit. It runs until it is stopped.
 pub struct Kept {
     stop: CancellationToken,
+    hurry: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Kept {
-    /// Ends it, and waits for that.
-    pub async fn stop(self) {
+    /// Ends it, and waits for that; with less patience once `hurry` is set.
+    pub async fn stop(mut self, hurry: &CancellationToken) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
+        let ended = tokio::select! {
+            ended = &mut self.task => ended,
+            () = hurry.cancelled() => {
+                self.hurry.cancel();
+                self.task.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::error!(%error, "a supervising task died");
         }
     }
@@ -45,8 +53,8 @@ impl Kept {
 /// Starts the unit, which must work the first time, and keeps it from then on.
 pub async fn keep(unit: Unit, log: &Log) -> Result<Kept, Failure> {
     let mut running = unit.start(log).await?;
-    let (stop, log) = (CancellationToken::new(), log.clone());
-    let stopping = stop.clone();
+    let (stop, hurry, log) = (CancellationToken::new(), CancellationToken::new(), log.clone());
+    let (stopping, hurrying) = (stop.clone(), hurry.clone());
     let task = tokio::spawn(async move {
         let mut wait = FIRST_WAIT;
         loop {
@@ -54,7 +62,7 @@ pub async fn keep(unit: Unit, log: &Log) -> Result<Kept, Failure> {
             tokio::select! {
                 () = stopping.cancelled() => {
                     log.say(&format!("stopping {}", unit.name()));
-                    if let Err(error) = running.stop().await {
+                    if let Err(error) = running.stop(&hurrying).await {
                         log.say(&format!("{}: {error}", unit.name()));
                     }
                     return;
@@ -80,7 +88,7 @@ pub async fn keep(unit: Unit, log: &Log) -> Result<Kept, Failure> {
             };
         }
     });
-    Ok(Kept { stop, task })
+    Ok(Kept { stop, hurry, task })
 }
 
 impl Unit {
@@ -108,10 +116,10 @@ impl Running {
         }
     }
 
-    async fn stop(&mut self) -> io::Result<ExitStatus> {
+    async fn stop(&mut self, hurry: &CancellationToken) -> io::Result<ExitStatus> {
         match self {
             Self::Cluster(postmaster) => postmaster.stop().await,
-            Self::Role(role) => role.stop().await,
+            Self::Role(role) => role.stop(hurry).await,
         }
     }
 }

@@ -20,16 +20,17 @@ use odooops::{
     postgres::{Cluster, Kind},
 };
 use role::Role;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Until SIGTERM or Ctrl-C. What was started is stopped in reverse order, however far it came.
+/// Until SIGTERM or Ctrl-C. What was started is stopped in reverse order, however far it came: first the worker, which
+/// finishes what it began as far as its grace allows, or hands it back at the second signal.
 pub async fn run(config: Config, flags: Vec<String>) -> Result<ExitCode, Failure> {
     prepare::folders(&config)?;
     let _lock = lock::hold(&config.lock_file())?;
     let log = Log::open(config.logs_dir())?;
-    let stop = stopped_by_signal()?;
+    let (stop, hurry) = stopped_by_signals()?;
     let mut units = Vec::new();
     let outcome = start(&config, flags, &log, &stop, &mut units).await;
     if outcome.is_ok() {
@@ -37,7 +38,7 @@ pub async fn run(config: Config, flags: Vec<String>) -> Result<ExitCode, Failure
         log.say("stopping");
     }
     for unit in units.into_iter().rev() {
-        unit.stop().await;
+        unit.stop(&hurry).await;
     }
     log.say("stopped");
     log.close().await;
@@ -59,11 +60,13 @@ async fn start(
     units.extend([tenants, control].into_iter().flatten());
     prepare::databases(config, log).await?;
     let listener = role::listen(config.listen)?;
+    // Longer than a worker's grace, so that what it hands back then is handed back.
+    let patience = Duration::from_secs(config.drain_seconds.max(10) + 20);
     for (subcommand, listener) in [("proxy", Some(listener)), ("serve", None), ("work", None)] {
         if stop.is_cancelled() {
             return Ok(());
         }
-        let role = Role::new(subcommand, flags.clone(), listener)?;
+        let role = Role::new(subcommand, flags.clone(), patience, listener)?;
         units.push(keep(Unit::Role(role), log).await?);
     }
     tokio::select! {
@@ -86,23 +89,26 @@ async fn cluster(config: &Config, kind: Kind, is_external: bool, log: &Log) -> R
     let kept = keep(Unit::Cluster(cluster.clone()), log).await?;
     let bootstrapped = prepare::roles(config, &cluster).await;
     if let Err(failure) = bootstrapped {
-        kept.stop().await;
+        kept.stop(&CancellationToken::new()).await;
         return Err(failure);
     }
     log.say(&format!("PostgreSQL ({name}) is ready after {:.1} s", begun.elapsed().as_secs_f64()));
     Ok(Some(kept))
 }
 
-fn stopped_by_signal() -> Result<CancellationToken, Failure> {
+/// The first signal stops, the second hurries.
+fn stopped_by_signals() -> Result<(CancellationToken, CancellationToken), Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = CancellationToken::new();
-    let cancelled = stop.clone();
+    let tokens = (CancellationToken::new(), CancellationToken::new());
+    let told = tokens.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for token in [told.0, told.1] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
         }
-        cancelled.cancel();
     });
-    Ok(stop)
+    Ok(tokens)
 }

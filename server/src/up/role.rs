@@ -23,6 +23,7 @@ use tokio::{
     sync::mpsc::Sender,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 const BACKLOG: u32 = 1024;
 /// The first file descriptor after the standard ones, as systemd's socket activation has it.
@@ -32,12 +33,15 @@ pub struct Role {
     subcommand: &'static str,
     program: PathBuf,
     flags: Vec<String>,
+    /// How long it may take to end when it is asked to.
+    patience: Duration,
     /// Held here over restarts of the proxy: connections wait meanwhile, none is refused.
     listener: Option<OwnedFd>,
 }
 
 pub struct RunningRole {
     child: Child,
+    patience: Duration,
     /// Closes with us, by which the process knows.
     _hold: Option<ChildStdin>,
 }
@@ -58,9 +62,10 @@ impl Role {
     pub fn new(
         subcommand: &'static str,
         flags: Vec<String>,
+        patience: Duration,
         listener: Option<OwnedFd>,
     ) -> Result<Self, Failure> {
-        Ok(Self { subcommand, program: program()?, flags, listener })
+        Ok(Self { subcommand, program: program()?, flags, patience, listener })
     }
 
     pub fn name(&self) -> &str {
@@ -83,7 +88,7 @@ impl Role {
             tokio::spawn(forward_lines(output, lines));
         }
         let hold = child.stdin.take();
-        Ok(RunningRole { child, _hold: hold })
+        Ok(RunningRole { child, patience: self.patience, _hold: hold })
     }
 }
 
@@ -92,19 +97,31 @@ impl RunningRole {
         self.child.wait().await
     }
 
-    /// SIGTERM, and SIGKILL when that does not help.
-    pub async fn stop(&mut self) -> io::Result<ExitStatus> {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        if let Some(pid) = pid {
-            kill(pid, Signal::SIGTERM)?;
+    /// SIGTERM, another one when it is to hurry, and SIGKILL when that does not help.
+    pub async fn stop(&mut self, hurry: &CancellationToken) -> io::Result<ExitStatus> {
+        self.ask_to_end()?;
+        tokio::select! {
+            ended = timeout(self.patience, self.child.wait()) => match ended {
+                Ok(status) => return status,
+                Err(_) => return self.kill().await,
+            },
+            () = hurry.cancelled() => {}
         }
+        self.ask_to_end()?;
         match timeout(Duration::from_secs(30), self.child.wait()).await {
             Ok(status) => status,
-            Err(_) => {
-                self.child.start_kill()?;
-                self.child.wait().await
-            }
+            Err(_) => self.kill().await,
         }
+    }
+
+    fn ask_to_end(&self) -> io::Result<()> {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        pid.map_or(Ok(()), |pid| Ok(kill(pid, Signal::SIGTERM)?))
+    }
+
+    async fn kill(&mut self) -> io::Result<ExitStatus> {
+        self.child.start_kill()?;
+        self.child.wait().await
     }
 }
 

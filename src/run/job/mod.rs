@@ -23,7 +23,7 @@ mod worker;
 #[cfg(test)]
 mod odoo_tests;
 
-pub use worker::work;
+pub use worker::{Stop, work};
 
 use crate::{
     config::Config,

@@ -1,9 +1,10 @@
 //! Whole builds: a real worker, a real Odoo, a tenants cluster of its own, the Docker that answers. One worker and
 //! one pair of templates serve all cases of a test: making them takes longer than the cases.
 
+mod draining;
 mod servers;
 
-use super::{Workshop, work};
+use super::{Stop, Workshop, work};
 use crate::{
     branch::{BranchName, CommitSha, Stage},
     config::{Config, Flags},
@@ -17,7 +18,6 @@ use crate::{
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgListener};
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// Far above what a build takes: reached only when an event is lost.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -28,7 +28,7 @@ struct Yard {
     shop: Workshop,
     project: ProjectId,
     repository: Repository,
-    stop: CancellationToken,
+    stop: Stop,
     worker: Option<JoinHandle<crate::Result<()>>>,
 }
 
@@ -90,7 +90,7 @@ impl Yard {
             name: "yard".to_owned(),
             changed: Arc::default(),
         };
-        let stop = CancellationToken::new();
+        let stop = Stop::new();
         let worker = Some(tokio::spawn(work(shop.clone(), stop.clone())));
         Self { db, tenants, shop, project, repository, stop, worker }
     }
@@ -243,7 +243,7 @@ impl Yard {
     }
 
     async fn finish(mut self) {
-        self.stop.cancel();
+        self.stop.at_once.cancel();
         self.worker.take().unwrap().await.unwrap().unwrap();
         clean(&self.shop.docker).await;
     }
@@ -262,7 +262,7 @@ impl Drop for Yard {
     /// A test that failed still takes its containers away.
     fn drop(&mut self) {
         let docker = self.shop.docker.clone();
-        self.stop.cancel();
+        self.stop.at_once.cancel();
         let cleaned = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(clean(&docker));

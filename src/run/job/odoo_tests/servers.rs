@@ -128,7 +128,7 @@ async fn odoo_a_deleted_branch_and_a_stopped_worker_leave_nothing() {
     let (branch, sha) = yard.branch("main", Stage::Development, demo::files()).await;
     let run = yard.queue(branch, &sha).await;
     yard.installing(run).await;
-    yard.stop.cancel();
+    yard.stop.at_once.cancel();
     yard.worker.take().unwrap().await.unwrap().unwrap();
     let row = sqlx::query!(
         "select status, attempt, handed_back, environment_id from ops.runs where id = $1",
