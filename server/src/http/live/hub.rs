@@ -1,4 +1,4 @@
-use super::{limits::Limits, snapshot::Snapshots};
+use super::{limits::Limits, snapshot::Snapshots, tail::Tails};
 use app::live::Topic;
 use odooops::id::{ProjectId, RunId};
 use sqlx::{PgPool, postgres::PgListener};
@@ -60,6 +60,7 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     changes: broadcast::Sender<Change>,
     snapshots: Snapshots,
+    tails: Tails,
     limits: Arc<Limits>,
 }
 
@@ -71,7 +72,8 @@ impl Hub {
 
     pub fn new() -> Self {
         let changes = broadcast::Sender::new(Self::KEPT);
-        Self(Arc::new(Inner { changes, snapshots: Snapshots::default(), limits: Arc::default() }))
+        let (snapshots, tails) = (Snapshots::default(), Tails::default());
+        Self(Arc::new(Inner { changes, snapshots, tails, limits: Arc::default() }))
     }
 
     pub fn changes(&self) -> broadcast::Receiver<Change> {
@@ -82,6 +84,10 @@ impl Hub {
         &self.0.snapshots
     }
 
+    pub fn tails(&self) -> &Tails {
+        &self.0.tails
+    }
+
     pub fn limits(&self) -> &Arc<Limits> {
         &self.0.limits
     }
@@ -89,6 +95,7 @@ impl Hub {
     pub fn tell(&self, change: Change) {
         // First what is kept becomes old, then readers are woken: none of them can find the old one.
         self.0.snapshots.outdate(change);
+        self.0.tails.note(change);
         // Nobody listening is fine.
         let _ = self.0.changes.send(change);
     }

@@ -7,6 +7,7 @@ mod limits;
 mod snapshot;
 mod socket;
 mod subscription;
+mod tail;
 mod upgrade;
 
 pub use hub::{Change, Hub};

@@ -3,13 +3,16 @@
 use super::{
     super::{Identity, Web},
     snapshot::Snapshot,
+    tail::{Page, Tail},
 };
 use app::live::{ToBrowser, Topic};
 use axum::extract::ws::Utf8Bytes;
 use odooops::{
     Error, Result,
     access::{Action, authorise},
-    branch, log, project, run,
+    branch,
+    id::RunId,
+    log, project, run,
 };
 use sqlx::PgConnection;
 use std::{sync::Arc, time::Duration};
@@ -26,6 +29,8 @@ pub struct Subscription {
     /// The last log line that was sent.
     after: i64,
     snapshot: Arc<Snapshot>,
+    /// Of a log.
+    tail: Option<Arc<Tail>>,
     /// The frame that was sent last, so that what did not change is not sent again.
     sent: Option<Utf8Bytes>,
 }
@@ -35,7 +40,11 @@ impl Subscription {
         // The list of projects differs between people, so nothing is sent of it: the page asks for it again.
         let due = (topic != Topic::Projects).then(Instant::now);
         let after = after.unwrap_or(0).max(0);
-        Self { topic, due, after, snapshot: web.live.snapshots().of(topic), sent: None }
+        let tail = match topic {
+            Topic::Log(run) => Some(web.live.tails().of(run)),
+            _ => None,
+        };
+        Self { topic, due, after, snapshot: web.live.snapshots().of(topic), tail, sent: None }
     }
 
     /// Something changed: look again, but not more often than the eye follows.
@@ -63,14 +72,14 @@ impl Subscription {
                 self.snapshot.frame(async || read_whole(web, identity, topic).await).await?
             }
             Topic::Log(run) => {
-                let mut txn = identity.begin(web).await?;
-                let lines = log::query::page_within(&mut txn, run, self.after, LINES, BYTES).await?;
-                txn.commit().await?;
-                let Some(last) = lines.last() else { return Ok(None) };
-                self.after = last.seq;
-                // A log grows while it is read: whether this was all shows the next, empty page.
-                self.due = Some(Instant::now());
-                return text(ToBrowser::lines(run, &lines)).map(|text| Some(text.into()));
+                let after = self.after;
+                let Some(tail) = &self.tail else { return Ok(None) };
+                let page = tail.page(after, async || read_lines(web, identity, run, after).await).await?;
+                let Some(page) = page else { return Ok(None) };
+                self.after = page.last;
+                // A log grows while it is read, and a page may end before the log does.
+                self.due = tail.reaches_beyond(page.last).then(Instant::now);
+                return Ok(Some(page.frame));
             }
             Topic::Projects => return text(ToBrowser::news(self.topic, &())).map(|text| Some(text.into())),
         };
@@ -95,6 +104,15 @@ pub async fn may_look(conn: &mut PgConnection, identity: &Identity, topic: Topic
         Topic::Projects => Action::ListProjects,
     };
     authorise(conn, &identity.actor(), action).await
+}
+
+async fn read_lines(web: &Web, identity: &Identity, run: RunId, after: i64) -> Result<Option<Page>> {
+    let mut txn = identity.begin(web).await?;
+    let lines = log::query::page_within(&mut txn, run, after, LINES, BYTES).await?;
+    txn.commit().await?;
+    let Some(last) = lines.last().map(|line| line.seq) else { return Ok(None) };
+    let frame = text(ToBrowser::lines(run, &lines))?.into();
+    Ok(Some(Page { last, frame }))
 }
 
 async fn read_whole(web: &Web, identity: &Identity, topic: Topic) -> Result<String> {
