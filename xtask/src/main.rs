@@ -8,6 +8,7 @@ mod apt_sources;
 mod bench;
 mod budget;
 mod build;
+mod chaos;
 mod check;
 mod docker;
 mod doctor;
@@ -63,6 +64,15 @@ enum Task {
         /// Only tests whose name contains this (passed on to nextest; the browser tests are left out)
         #[arg(long)]
         only: Option<String>,
+        /// Only the faults, each with twenty seeds: what is killed, cut off or filled up, and how it is back
+        #[arg(long)]
+        chaos: bool,
+        /// With --chaos: one seed, as a failure names it
+        #[arg(long, requires = "chaos")]
+        seed: Option<u64>,
+        /// With --chaos: one fault, as a failure names it
+        #[arg(long, requires = "chaos")]
+        point: Option<String>,
     },
     /// Formatting, lints, documentation, dependencies, recorded queries, size of the browser part
     Check {
@@ -118,7 +128,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Up { yes, release, data_dir, rest } => {
             up::run(&machine, Consent::from_flag(yes), build::Profile::of(release), data_dir, rest)
         }
-        Task::Test { yes, only } => test::run(&machine, Consent::from_flag(yes), only.as_deref()),
+        Task::Test { yes, chaos: true, seed, point, .. } => {
+            chaos::run(&machine, Consent::from_flag(yes), seed, point.as_deref())
+        }
+        Task::Test { yes, only, .. } => test::run(&machine, Consent::from_flag(yes), only.as_deref()),
         Task::Check { yes } => check::run(&machine, Consent::from_flag(yes)),
         Task::Ci { yes } => test::run_with_checks(&machine, Consent::from_flag(yes)),
         Task::Doctor => doctor::run(&machine),

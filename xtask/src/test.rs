@@ -42,7 +42,7 @@ fn tests(machine: &Machine, only: Option<&str>) -> Result<Tally> {
 }
 
 /// A runner that cannot even run counts as one failure, and the next one still has its turn.
-fn runner(name: &str, run: impl FnOnce() -> Result<Tally>) -> Tally {
+pub fn runner(name: &str, run: impl FnOnce() -> Result<Tally>) -> Tally {
     let started = Instant::now();
     let tally = run().unwrap_or_else(|error| {
         println!("✗ {name}: {error:#}");
@@ -85,7 +85,7 @@ fn bench_tests(machine: &Machine) -> Result<Tally> {
     judged(machine, "tests of the benchmarks", command)
 }
 
-fn judged(machine: &Machine, title: &str, nextest: Command) -> Result<Tally> {
+pub fn judged(machine: &Machine, title: &str, nextest: Command) -> Result<Tally> {
     let finished = Step::new(machine, title).attempt(nextest)?;
     if !finished.succeeded() {
         show_log(&finished);
@@ -93,7 +93,7 @@ fn judged(machine: &Machine, title: &str, nextest: Command) -> Result<Tally> {
     Ok(report::nextest(&finished.text())?.judged_by(finished.succeeded()))
 }
 
-fn end(tally: Tally) -> ExitCode {
+pub fn end(tally: Tally) -> ExitCode {
     println!("{}", tally.line());
     if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// What ran this long was healthy: its next death is a first one again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// What ran this long had started: its next death is a first one again. What dies at once, each time, waits ever longer.
+const HEALTHY_AFTER: Duration = Duration::from_secs(3);
 
 /// What can be kept.
 pub enum Unit {

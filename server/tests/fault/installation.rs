@@ -29,8 +29,26 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What an installation is started with.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The daemon's socket.
+    pub docker: PathBuf,
+    /// Further flags of `ops up`.
+    pub flags: Vec<String>,
+    /// Below which the data directory is made; one of its own where none is given.
+    pub within: Option<PathBuf>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { docker: "/var/run/docker.sock".into(), flags: Vec::new(), within: None }
+    }
+}
+
 pub struct Installation {
     up: Child,
+    setting: Setting,
     pub address: SocketAddr,
     pub base_domain: String,
     pub data: PathBuf,
@@ -42,17 +60,22 @@ pub struct Installation {
 
 impl Installation {
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_with(Setting::default()).await
+    }
+
+    pub async fn start_with(setting: Setting) -> Self {
+        let within = setting.within.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = tempfile::tempdir_in(within).unwrap();
         // The user that PostgreSQL runs as goes through it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let data = folder.path().join("data");
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let base_domain = format!("localhost:{}", address.port());
-        let up = start_up(&data, address, &base_domain).await;
+        let up = start_up(&data, address, &base_domain, &setting).await;
         let cluster =
             Cluster::new(Kind::Control, data.join("control"), &data.join("secrets"), None).await.unwrap();
         let mut installation =
-            Self { up, address, base_domain, data, cluster, project: ProjectId::new(), folder };
+            Self { up, setting, address, base_domain, data, cluster, project: ProjectId::new(), folder };
         installation.add_project().await;
         installation
     }
@@ -77,7 +100,7 @@ impl Installation {
     }
 
     pub async fn start_again(&mut self) {
-        self.up = start_up(&self.data, self.address, &self.base_domain).await;
+        self.up = start_up(&self.data, self.address, &self.base_domain, &self.setting).await;
     }
 
     fn up_pid(&self) -> Pid {
@@ -183,7 +206,11 @@ impl Installation {
     }
 
     fn postmaster(&self) -> Option<Pid> {
-        let file = fs::read_to_string(self.data.join("control/data/postmaster.pid")).ok()?;
+        self.postmaster_of("control")
+    }
+
+    pub fn postmaster_of(&self, cluster: &str) -> Option<Pid> {
+        let file = fs::read_to_string(self.data.join(cluster).join("data/postmaster.pid")).ok()?;
         file.lines().next()?.trim().parse().ok().map(Pid::from_raw)
     }
 
@@ -200,10 +227,15 @@ impl Installation {
     }
 
     pub async fn kill_control_cluster(&self) {
-        let postmaster = self.postmaster().expect("the cluster runs");
+        self.kill_cluster("control").await;
+    }
+
+    /// kill -9 of the postmaster alone: what it has started ends when it sees that it is gone.
+    pub async fn kill_cluster(&self, cluster: &str) {
+        let postmaster = self.postmaster_of(cluster).expect("the cluster runs");
         kill(postmaster, Signal::SIGKILL).unwrap();
         let ended = async {
-            while fs::exists(format!("/proc/{postmaster}")).unwrap() {
+            while is_alive(postmaster) {
                 sleep(LOOK).await;
             }
         };
@@ -219,14 +251,15 @@ impl Installation {
 
     /// The daemon that builds go to, as this installation sees it; None while it has no id yet.
     pub async fn docker(&self) -> Option<Docker> {
-        docker(&self.data).await
+        docker(&self.data, &self.setting.docker).await
     }
 }
 
-async fn docker(data: &Path) -> Option<Docker> {
-    let installation = fs::read_to_string(data.join("installation")).ok()?.trim().parse().ok()?;
+async fn docker(data: &Path, socket: &Path) -> Option<Docker> {
+    let text = fs::read_to_string(data.join("installation")).ok()?;
+    let installation = text.lines().next()?.trim().parse().ok()?;
     let config = DockerConfig {
-        socket: "/var/run/docker.sock".into(),
+        socket: socket.to_owned(),
         installation,
         mount_roots: Vec::new(),
         subnets: SubnetPool::default(),
@@ -245,11 +278,13 @@ async fn remove_all(docker: &Docker) -> Result<(), DockerError> {
 }
 
 /// Starts `ops up` and waits until it says how to sign in.
-async fn start_up(data: &Path, address: SocketAddr, base_domain: &str) -> Child {
+async fn start_up(data: &Path, address: SocketAddr, base_domain: &str, setting: &Setting) -> Child {
     let mut up = Command::new(env!("CARGO_BIN_EXE_ops"))
         .args(["up", "--data-dir"])
         .arg(data)
         .args(["--listen", &address.to_string(), "--base-domain", base_domain])
+        .arg(format!("--docker-host=unix://{}", setting.docker.display()))
+        .args(&setting.flags)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -301,10 +336,10 @@ impl Drop for Installation {
             std::thread::yield_now();
         }
         // Nor a container. On a runtime of its own: this one is ending, and cannot be waited for inside itself.
-        let data = self.data.clone();
+        let (data, socket) = (self.data.clone(), self.setting.docker.clone());
         let removed = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(async { remove_all(&docker(&data).await?).await.ok() })
+            runtime.block_on(async { remove_all(&docker(&data, &socket).await?).await.ok() })
         });
         let _ = removed.join();
     }

@@ -3,10 +3,22 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+mod belongings;
+mod daemon;
+mod enclosure;
+mod ground;
 mod installation;
+mod ledger;
+mod others;
+mod said;
+mod seed;
+mod small_image;
 mod traffic;
 mod tree;
+mod workers;
 
+use enclosure::enclosed;
+use ground::Ground;
 use installation::Installation;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -62,4 +74,15 @@ async fn fault_a_killed_proxy_is_back_before_anybody_is_refused() {
         assert_eq!(answer.expect("an answer in time").expect("no refusal"), 200);
     }
     installation.stop().await;
+}
+
+/// Points of one installation share it, because its start takes longer than a fault.
+#[test]
+fn chaos_killed_processes() {
+    enclosed("chaos_killed_processes", async |scratch| {
+        let mut ground = Ground::prepare(&scratch, true, &[]).await;
+        workers::all(&mut ground).await;
+        others::all(&mut ground).await;
+        ground.stop().await;
+    });
 }

@@ -1,14 +1,11 @@
 //! Everything killed at once, while Odoo is being built.
 
-use crate::installation::Installation;
+use crate::{belongings::Belongings, installation::Installation};
 use nix::sys::signal::Signal;
 use odooops::{
-    config::{Config, Flags},
     docker::{ContainerStatus, Docker},
     id::EnvironmentId,
-    postgres::{Cluster, Kind, database_name},
 };
-use sqlx::ConnectOptions;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -18,16 +15,6 @@ use tokio::time::{sleep, timeout};
 /// Three builds, their templates, and what two kills cost, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(400);
 const LOOK: Duration = Duration::from_millis(100);
-
-/// What there is of the environments, wherever things are.
-#[derive(Debug, PartialEq, Eq)]
-struct Belongings {
-    containers: BTreeSet<Option<EnvironmentId>>,
-    networks: BTreeSet<Option<EnvironmentId>>,
-    databases: BTreeSet<String>,
-    roles: BTreeSet<String>,
-    folders: BTreeSet<String>,
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odoo_everything_killed_during_builds_loses_no_run_and_leaves_nothing_behind() {
@@ -68,22 +55,15 @@ async fn odoo_two_installations_on_one_docker_leave_each_other_alone() {
 /// Waits until there is what these environments consist of and nothing else, and each shows its login page.
 async fn settled(installation: &Installation, docker: &Docker, running: &BTreeMap<EnvironmentId, String>) {
     let ids: BTreeSet<EnvironmentId> = running.keys().copied().collect();
-    let names: BTreeSet<String> = ids.iter().map(|id| database_name(*id)).collect();
-    let wanted = Belongings {
-        containers: ids.iter().copied().map(Some).collect(),
-        networks: ids.iter().copied().map(Some).collect(),
-        databases: names.clone(),
-        roles: names,
-        folders: ids.iter().map(ToString::to_string).collect(),
-    };
+    let wanted = Belongings::of(&ids);
     let waiting = async {
-        while belongings(installation, docker).await != wanted {
+        while Belongings::found(installation, docker).await != wanted {
             sleep(LOOK).await;
         }
     };
     if timeout(PATIENCE, waiting).await.is_err() {
         assert_eq!(
-            belongings(installation, docker).await,
+            Belongings::found(installation, docker).await,
             wanted,
             "something is missing, or was left behind"
         );
@@ -140,28 +120,4 @@ async fn until_all_ended(installation: &Installation) -> BTreeMap<EnvironmentId,
     let environments = environments.fetch_all(&mut conn).await.unwrap();
     assert_eq!(environments.len(), 3, "each branch has its environment");
     environments.into_iter().map(|row| (row.id.into(), row.hostname)).collect()
-}
-
-async fn belongings(installation: &Installation, docker: &Docker) -> Belongings {
-    let keys = BTreeMap::from([("data_dir", installation.data.display().to_string())]);
-    let config = Config::load(&Flags { file: None, keys }, |_| None).unwrap();
-    let tenants = Cluster::tenants(&config).await.unwrap();
-    assert_eq!(tenants.kind(), Kind::Tenants);
-    let mut conn = tenants.superuser_options().database("postgres").connect().await.unwrap();
-    let databases = sqlx::query_scalar!(
-        r#"select datname::text as "name!" from pg_catalog.pg_database where datname like 'env%'"#
-    );
-    let databases = databases.fetch_all(&mut conn).await.unwrap();
-    let roles = sqlx::query_scalar!(
-        r#"select rolname::text as "name!" from pg_catalog.pg_roles where rolname like 'env%'"#
-    );
-    let roles = roles.fetch_all(&mut conn).await.unwrap();
-    let folders = std::fs::read_dir(config.environments_dir()).unwrap().flatten();
-    Belongings {
-        containers: docker.containers().await.unwrap().iter().map(|c| c.labels.environment).collect(),
-        networks: docker.networks().await.unwrap().iter().map(|n| n.labels.environment).collect(),
-        databases: databases.into_iter().collect(),
-        roles: roles.into_iter().collect(),
-        folders: folders.map(|entry| entry.file_name().display().to_string()).collect(),
-    }
 }

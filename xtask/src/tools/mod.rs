@@ -10,6 +10,7 @@ mod compiler;
 pub mod debian;
 mod debootstrap;
 mod docker;
+mod faketime;
 mod git;
 mod nextest;
 mod node;
@@ -47,6 +48,7 @@ pub const ALL: &[Tool] = &[
     wasm_bindgen::TOOL,
     cargo_leptos::TOOL,
     docker::TOOL,
+    faketime::TOOL,
     debootstrap::TOOL,
     image::TOOL,
     nextest::TOOL,

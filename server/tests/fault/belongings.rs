@@ -1,0 +1,71 @@
+//! What there is of an installation's environments, wherever things are, against what there should be.
+
+use crate::installation::Installation;
+use odooops::{
+    config::{Config, Flags},
+    docker::Docker,
+    id::EnvironmentId,
+    postgres::{Cluster, Kind, database_name},
+};
+use sqlx::{ConnectOptions, PgConnection};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Belongings {
+    pub containers: BTreeSet<Option<EnvironmentId>>,
+    pub networks: BTreeSet<Option<EnvironmentId>>,
+    pub databases: BTreeSet<String>,
+    pub roles: BTreeSet<String>,
+    pub folders: BTreeSet<String>,
+}
+
+impl Belongings {
+    /// Of running environments, and nothing else.
+    pub fn of(ids: &BTreeSet<EnvironmentId>) -> Self {
+        let names: BTreeSet<String> = ids.iter().map(|id| database_name(*id)).collect();
+        Self {
+            containers: ids.iter().copied().map(Some).collect(),
+            networks: ids.iter().copied().map(Some).collect(),
+            databases: names.clone(),
+            roles: names,
+            folders: ids.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub async fn found(installation: &Installation, docker: &Docker) -> Self {
+        Self::look(installation, docker).await.unwrap()
+    }
+
+    /// None while a part does not answer.
+    pub async fn look(installation: &Installation, docker: &Docker) -> Option<Self> {
+        let mut conn = tenants(installation, "postgres").await?;
+        let databases = sqlx::query_scalar!(
+            r#"select datname::text as "name!" from pg_catalog.pg_database where datname like 'env%'"#
+        );
+        let databases = databases.fetch_all(&mut conn).await.ok()?;
+        let roles = sqlx::query_scalar!(
+            r#"select rolname::text as "name!" from pg_catalog.pg_roles where rolname like 'env%'"#
+        );
+        let roles = roles.fetch_all(&mut conn).await.ok()?;
+        let folders = std::fs::read_dir(config(installation).environments_dir()).ok()?.flatten();
+        Some(Self {
+            containers: docker.containers().await.ok()?.iter().map(|c| c.labels.environment).collect(),
+            networks: docker.networks().await.ok()?.iter().map(|n| n.labels.environment).collect(),
+            databases: databases.into_iter().collect(),
+            roles: roles.into_iter().collect(),
+            folders: folders.map(|entry| entry.file_name().display().to_string()).collect(),
+        })
+    }
+}
+
+pub fn config(installation: &Installation) -> Config {
+    let keys = BTreeMap::from([("data_dir", installation.data.display().to_string())]);
+    Config::load(&Flags { file: None, keys }, |_| None).unwrap()
+}
+
+/// A database of the tenants' cluster, as its superuser.
+pub async fn tenants(installation: &Installation, database: &str) -> Option<PgConnection> {
+    let cluster = Cluster::tenants(&config(installation)).await.unwrap();
+    assert_eq!(cluster.kind(), Kind::Tenants);
+    cluster.superuser_options().database(database).connect().await.ok()
+}

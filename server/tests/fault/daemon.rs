@@ -1,0 +1,119 @@
+//! A Docker daemon of the test's own: data, socket, control groups, and a network namespace that it shares with nobody.
+
+use crate::enclosure::control_group;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::{Client, Method};
+use serde_json::Value;
+use std::{
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
+
+pub struct Daemon {
+    scratch: PathBuf,
+    live_restore: bool,
+    child: Child,
+}
+
+impl Daemon {
+    /// With `live_restore` containers outlive the daemon.
+    pub async fn start(scratch: &Path, live_restore: bool) -> Self {
+        let child = spawn(scratch, live_restore);
+        let mut daemon = Self { scratch: scratch.to_owned(), live_restore, child };
+        daemon.accepts().await;
+        daemon
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.join("docker.sock")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::builder().unix_socket(self.socket()).build().unwrap()
+    }
+
+    async fn accepts(&mut self) {
+        let client = self.client();
+        let waiting = async {
+            loop {
+                match client.get("http://docker/_ping").send().await {
+                    Ok(answer) if answer.status().is_success() => return,
+                    _ => sleep(LOOK).await,
+                }
+                assert!(self.child.try_wait().unwrap().is_none(), "dockerd ended: {}", self.log());
+            }
+        };
+        if timeout(PATIENCE, waiting).await.is_err() {
+            panic!("dockerd does not answer: {}", self.log());
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.scratch.join("dockerd.log")).unwrap_or_default()
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap());
+        kill(pid, Signal::SIGKILL).unwrap();
+        self.child.wait().await.unwrap();
+    }
+
+    /// Starts it again; when it took connections.
+    pub async fn start_again(&mut self) -> Instant {
+        self.child = spawn(&self.scratch, self.live_restore);
+        self.accepts().await;
+        Instant::now()
+    }
+
+    pub async fn call(&self, method: Method, path: &str) -> Value {
+        let answer = self.client().request(method, format!("http://docker{path}")).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap_or_default());
+        answer.json().await.unwrap_or(Value::Null)
+    }
+
+    /// Makes an image of a tar archive of its files.
+    pub async fn import(&self, repository: &str, tag: &str, changes: &str, tar: Vec<u8>) {
+        let mut url = reqwest::Url::parse("http://docker/images/create").unwrap();
+        url.query_pairs_mut().extend_pairs([
+            ("fromSrc", "-"),
+            ("repo", repository),
+            ("tag", tag),
+            ("changes", changes),
+        ]);
+        let answer = self.client().post(url).body(tar).send().await.unwrap();
+        let told = answer.text().await.unwrap();
+        assert!(!told.contains("\"error\""), "{told}");
+    }
+}
+
+fn spawn(scratch: &Path, live_restore: bool) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(scratch.join("dockerd.log")).unwrap();
+    let mut command = Command::new("dockerd");
+    command
+        .arg("--data-root")
+        .arg(scratch.join("docker"))
+        .arg("--exec-root")
+        .arg(scratch.join("docker-exec"));
+    command.arg("--pidfile").arg(scratch.join("docker.pid"));
+    command.arg(format!("--host=unix://{}", scratch.join("docker.sock").display()));
+    command.args(["--bridge=none", "--log-level=warn"]);
+    command.arg(format!("--cgroup-parent=/{}", control_group(scratch)));
+    if live_restore {
+        command.arg("--live-restore");
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
+    command.spawn().expect("fault tests need dockerd")
+}
