@@ -35,6 +35,7 @@ pub mod testing;
 pub mod testing_cluster;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing_tenants;
+mod witness;
 
 pub use bootstrap::{bootstrap_control, bootstrap_tenants};
 pub use cluster::{Cluster, Kind};
@@ -45,3 +46,4 @@ pub use postmaster::{Output, Postmaster, forward_lines};
 pub use programs::Programs;
 pub use template::{TemplateBuild, TemplateName, TemplateState};
 pub use tenants::{Login, TenantDatabase, Tenants, database_name};
+pub use witness::Witness;

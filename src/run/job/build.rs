@@ -5,7 +5,7 @@ use super::{
     sources, start,
 };
 use crate::{
-    environment,
+    environment::{self, query::Environment},
     odoo::judge::Verdict,
     queue::{self, Claim},
     run::{LogLevel, RunStatus, Step},
@@ -25,19 +25,35 @@ pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> R
     // Of an attempt that was cut off.
     super::remove::remains_of(shop, &environment).await?;
 
-    let sources = progress.step(Step::Sources, sources::check_out(progress, &environment)).await?;
+    let witness = shop.tenants.witness().await?;
+    match steps(progress, collectors, &environment).await {
+        // Odoo fails without its database, and a server that does not answer says nothing of the commit.
+        Err(JobError::Fail { message, .. }) if witness.was_interrupted().await => {
+            Err(JobError::retry(format!("the environments' cluster was interrupted: {message}")))
+        }
+        outcome => outcome,
+    }
+}
+
+async fn steps(
+    progress: Progress<'_>,
+    collectors: &Collectors,
+    environment: &Environment,
+) -> Result<(), JobError> {
+    let claim = progress.claim;
+    let sources = progress.step(Step::Sources, sources::check_out(progress, environment)).await?;
     let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
     let database =
-        progress.step(Step::Database, database::create(progress, collectors, &environment, &sources)).await?;
-    let installed = install::run(progress, collectors, &environment, &sources, &image, &database);
+        progress.step(Step::Database, database::create(progress, collectors, environment, &sources)).await?;
+    let installed = install::run(progress, collectors, environment, &sources, &image, &database);
     let judgement = progress.step(Step::Install, installed).await?;
-    let server = progress.step(Step::Start, start::run(progress, &environment, &image)).await?;
+    let server = progress.step(Step::Start, start::run(progress, environment, &image)).await?;
     collectors.follow(claim.id, &server.id);
-    progress.step(Step::Gate, gate::pass(progress, &environment, &server)).await?;
+    progress.step(Step::Gate, gate::pass(progress, environment, &server)).await?;
     let status = match judgement.verdict {
         Verdict::Green => RunStatus::Succeeded,
         // A red judgement ended the install step.
         Verdict::Yellow | Verdict::Red => RunStatus::Warning,
     };
-    route::publish(progress, &environment, &image, &server, status).await
+    route::publish(progress, environment, &image, &server, status).await
 }
