@@ -377,7 +377,7 @@ begin
         p_run_id, v_head.p_project, v_head.p_number, v_head.p_before + 1, p_stream, p_levels, p_messages, null, null, null,
         clock_timestamp()
     );
-    perform pg_notify('ops_log', p_run_id || ':' || (v_head.p_before + v_lines));
+    perform ops.announce('ops_log', p_run_id || ':' || (v_head.p_before + v_lines));
     return v_head.p_before + v_lines;
 end
 $$;
@@ -400,7 +400,7 @@ begin
         p_run_id, v_head.p_project, v_head.p_number, v_head.p_before + 1, coalesce(p_metadata ->> 'stream', 'system'),
         array[p_level], array[p_message], null, null, array[p_metadata], clock_timestamp()
     );
-    perform pg_notify('ops_log', p_run_id || ':' || (v_head.p_before + 1));
+    perform ops.announce('ops_log', p_run_id || ':' || (v_head.p_before + 1));
     return v_head.p_before + 1;
 end
 $$;
@@ -431,7 +431,7 @@ begin
         v_source.run_id, v_head.p_project, v_head.p_number, v_head.p_before + 1, v_source.stream, p_levels, p_messages,
         p_continued, p_times, null, clock_timestamp()
     );
-    perform pg_notify('ops_log', v_source.run_id || ':' || (v_head.p_before + v_lines));
+    perform ops.announce('ops_log', v_source.run_id || ':' || (v_head.p_before + v_lines));
     return v_head.p_before + v_lines;
 end
 $$;
@@ -483,7 +483,7 @@ begin
         v_first := v_first + p_lines[i];
         v_from := v_from + p_lines[i];
     end loop;
-    perform pg_notify('ops_log', v_source.run_id || ':' || (v_first - 1));
+    perform ops.announce('ops_log', v_source.run_id || ':' || (v_first - 1));
     return v_first - 1;
 end
 $$;

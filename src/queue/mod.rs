@@ -262,3 +262,6 @@ pub async fn ensure_partitions(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query_scalar!("select ops.ensure_partitions()").fetch_one(conn).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod claim_tests;

@@ -1,10 +1,10 @@
-use super::{limits::Limits, snapshot::Snapshots, tail::Tails};
+use super::{ask::ask_to_be_told, limits::Limits, snapshot::Snapshots, tail::Tails};
 use app::live::Topic;
 use odooops::id::{ProjectId, RunId};
 use sqlx::{PgPool, postgres::PgListener};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::broadcast,
+    sync::{Notify, broadcast},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     changes: broadcast::Sender<Change>,
+    /// Somebody began to watch.
+    watched: Notify,
     snapshots: Snapshots,
     tails: Tails,
     limits: Arc<Limits>,
@@ -73,11 +75,20 @@ impl Hub {
     pub fn new() -> Self {
         let changes = broadcast::Sender::new(Self::KEPT);
         let (snapshots, tails) = (Snapshots::default(), Tails::default());
-        Self(Arc::new(Inner { changes, snapshots, tails, limits: Arc::default() }))
+        Self(Arc::new(Inner { changes, watched: Notify::new(), snapshots, tails, limits: Arc::default() }))
     }
 
     pub fn changes(&self) -> broadcast::Receiver<Change> {
-        self.0.changes.subscribe()
+        let receiver = self.0.changes.subscribe();
+        self.0.watched.notify_one();
+        receiver
+    }
+
+    /// Returns when somebody watches.
+    pub async fn watched(&self) {
+        while self.0.changes.receiver_count() == 0 {
+            self.0.watched.notified().await;
+        }
     }
 
     pub fn snapshots(&self) -> &Snapshots {
@@ -102,6 +113,10 @@ impl Hub {
 
     /// Hears PostgreSQL until the process ends, across every loss of the connection.
     pub async fn listen(&self, pool: &PgPool, ending: &CancellationToken) {
+        tokio::join!(self.hear_all(pool, ending), ask_to_be_told(self, pool, ending));
+    }
+
+    async fn hear_all(&self, pool: &PgPool, ending: &CancellationToken) {
         let mut pause = Duration::from_millis(100);
         while !ending.is_cancelled() {
             let heard = tokio::select! {

@@ -2,6 +2,7 @@
 //! tells every socket; each socket reads again what its page shows. Nothing that a reader has not taken yet is
 //! kept for it, so a slow browser costs a task and the message that it is being sent, and slows nobody.
 
+mod ask;
 mod hub;
 mod limits;
 mod snapshot;

@@ -115,6 +115,22 @@ impl Live {
     }
 }
 
+/// PostgreSQL is silent while nobody watches. Who opens a page is told all the same.
+#[tokio::test]
+async fn a_page_hears_of_changes_though_nobody_had_watched_for_long() {
+    let live = Live::new().await;
+    sqlx::query!("select setval('ops.console_listens_until', 1)").fetch_one(&live.f.db.owner).await.unwrap();
+    let mut page = live.page(Who::Viewer).await;
+    page.subscribe(Topic::Board(live.f.project), None).await;
+    let asked = async {
+        let until = || sqlx::query_scalar!(r#"select last_value as "until!" from ops.console_listens_until"#);
+        while until().fetch_one(&live.f.db.owner).await.unwrap() == 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, asked).await.expect("the console asks to be told");
+}
+
 #[tokio::test]
 async fn threat_04_upgrades_from_elsewhere_or_without_identity_are_refused() {
     let live = Live::new().await;

@@ -1,0 +1,300 @@
+//! Who is given which run, and who hears of it.
+
+use super::{Figures, Registration, claim, heartbeat, register_worker};
+use crate::{
+    id::{HostId, ProjectId, RunId},
+    postgres::testing::TestDb,
+    run::RunKind,
+};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgListener};
+
+const GIB: i64 = 1024 * 1024 * 1024;
+
+struct Yard {
+    db: TestDb,
+    superuser: PgConnection,
+}
+
+impl Yard {
+    async fn new() -> Self {
+        let db = TestDb::new().await;
+        let mut superuser = db.superuser_options().connect().await.unwrap();
+        sqlx::query!("insert into ops.projects (id, slug, name) values ($1, 'shop', 'Shop')", ProjectId::new().0)
+            .execute(&mut superuser)
+            .await
+            .unwrap();
+        Self { db, superuser }
+    }
+
+    async fn queue(&mut self) -> RunId {
+        self.queue_kind(RunKind::Build).await
+    }
+
+    async fn queue_kind(&mut self, kind: RunKind) -> RunId {
+        let id = sqlx::query_scalar!(
+            r#"select ops.queue_run('shop', $1, 'refs/heads/main', 'abcdef0') as "id!""#,
+            kind.as_str()
+        );
+        RunId(id.fetch_one(&mut self.superuser).await.unwrap())
+    }
+
+    /// A worker of a host of its own with that much memory free.
+    async fn worker(&mut self, name: &str, capacity: i32, free: i64) -> HostId {
+        let mut conn = self.db.worker.acquire().await.unwrap();
+        let kinds = [RunKind::Build, RunKind::Backup];
+        let new = Registration { worker: name, host: name, version: "1", capacity, kinds: &kinds };
+        let (host, _) = register_worker(&mut conn, new).await.unwrap();
+        let figures = Figures {
+            cpus: 2,
+            memory_total_bytes: 16 * GIB,
+            memory_free_bytes: free,
+            disk_total_bytes: 100 * GIB,
+            disk_free_bytes: 50 * GIB,
+        };
+        heartbeat(&mut conn, name, &[], Some(figures)).await.unwrap();
+        host
+    }
+
+    async fn claim(&self, worker: &str) -> Option<RunId> {
+        let mut conn = self.db.worker.acquire().await.unwrap();
+        claim(&mut conn, worker).await.unwrap().map(|claim| claim.id)
+    }
+
+    async fn hindrance(&mut self, worker: &str) -> Option<String> {
+        let why = sqlx::query_scalar!("select ops.worker_hindrance($1)", worker);
+        why.fetch_one(&mut self.superuser).await.unwrap()
+    }
+
+    /// As if it had waited so long.
+    async fn age(&mut self, run: RunId, seconds: f64) {
+        sqlx::query!(
+            "update ops.runs set queued_at = queued_at - make_interval(secs => $2) where id = $1",
+            run.0,
+            seconds
+        )
+        .execute(&mut self.superuser)
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_worker_takes_no_more_than_it_has_slots_and_nothing_while_it_drains() {
+    let mut yard = Yard::new().await;
+    yard.worker("one", 1, 8 * GIB).await;
+    let (first, second) = (yard.queue().await, yard.queue().await);
+    assert_eq!(yard.claim("one").await, Some(first));
+    assert_eq!(yard.claim("one").await, None);
+    assert_eq!(yard.hindrance("one").await.as_deref(), Some("full"));
+    sqlx::query!("update ops.workers set capacity = 2").execute(&mut yard.superuser).await.unwrap();
+    sqlx::query!(r#"select (ops.drain_worker('one', true)).id as "id!""#)
+        .fetch_one(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(yard.claim("one").await, None);
+    assert_eq!(yard.hindrance("one").await.as_deref(), Some("draining"));
+    // A restart gives back what it held, and does not end what an administrator asked for.
+    yard.worker("one", 2, 8 * GIB).await;
+    assert_eq!(yard.hindrance("one").await.as_deref(), Some("draining"));
+    sqlx::query!(r#"select (ops.drain_worker('one', false)).id as "id!""#)
+        .fetch_one(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(yard.claim("one").await, Some(first));
+    assert_eq!(yard.claim("one").await, Some(second));
+}
+
+#[tokio::test]
+async fn sessions_of_one_worker_never_take_more_than_its_slots() {
+    let mut yard = Yard::new().await;
+    yard.worker("one", 3, 8 * GIB).await;
+    for _ in 0..12 {
+        yard.queue().await;
+    }
+    let claims = futures::future::join_all((0..12).map(|_| yard.claim("one"))).await;
+    assert_eq!(claims.iter().flatten().count(), 3, "{claims:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_admitted_where_memory_or_disk_would_run_out() {
+    let mut yard = Yard::new().await;
+    yard.worker("small", 4, GIB / 4).await;
+    let run = yard.queue().await;
+    assert_eq!(yard.claim("small").await, None);
+    assert_eq!(yard.hindrance("small").await.as_deref(), Some("memory"));
+    sqlx::query!("update ops.worker_heartbeats set memory_free_bytes = $1, disk_free_bytes = 1", 4 * GIB)
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(yard.hindrance("small").await.as_deref(), Some("disk"));
+    assert_eq!(yard.claim("small").await, None);
+    yard.worker("small", 4, 4 * GIB).await;
+    assert_eq!(yard.claim("small").await, Some(run));
+}
+
+#[tokio::test]
+async fn runs_go_where_they_must_and_else_to_the_host_with_more_memory() {
+    let mut yard = Yard::new().await;
+    let small = yard.worker("small", 4, 2 * GIB).await;
+    yard.worker("large", 4, 12 * GIB).await;
+    let any = yard.queue().await;
+    // The larger host has two seconds; then whoever asks.
+    assert_eq!(yard.claim("small").await, None);
+    assert_eq!(yard.claim("large").await, Some(any));
+    let late = yard.queue().await;
+    yard.age(late, 3.0).await;
+    assert_eq!(yard.claim("small").await, Some(late));
+
+    let bound = yard.queue().await;
+    sqlx::query!("update ops.runs set host_id = $2 where id = $1", bound.0, small.0)
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(yard.claim("large").await, None);
+    assert_eq!(yard.claim("small").await, Some(bound));
+
+    let labelled = yard.queue().await;
+    sqlx::query!("update ops.runs set requires = '{ssd,eu}' where id = $1", labelled.0)
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(yard.claim("large").await, None);
+    sqlx::query!("update ops.hosts set labels = '{eu,ssd,gpu}' where name = 'small'")
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(yard.claim("small").await, Some(labelled));
+}
+
+#[tokio::test]
+async fn a_kind_s_limit_holds_across_workers_and_holds_no_other_kind_up() {
+    let mut yard = Yard::new().await;
+    for name in ["a", "b", "c", "d"] {
+        yard.worker(name, 4, 8 * GIB).await;
+    }
+    sqlx::query!("insert into ops.kind_limits (kind, max_running) values ('backup', 2)")
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    for _ in 0..8 {
+        yard.queue_kind(RunKind::Backup).await;
+    }
+    let build = yard.queue().await;
+    let all = ["a", "b", "c", "d", "a", "b", "c", "d"];
+    let claims = futures::future::join_all(all.map(|worker| yard.claim(worker))).await;
+    let claims: Vec<RunId> = claims.into_iter().flatten().collect();
+    assert!(claims.contains(&build), "{claims:?}");
+    assert_eq!(claims.len(), 3, "{claims:?}");
+}
+
+#[tokio::test]
+async fn higher_priorities_go_first_and_age_decides_among_equals() {
+    let mut yard = Yard::new().await;
+    let (first, second, urgent, lazy) =
+        (yard.queue().await, yard.queue().await, yard.queue().await, yard.queue().await);
+    for (run, priority) in [(urgent, 7), (lazy, -1)] {
+        sqlx::query!(r#"select (ops.set_run_priority($1, $2)).id as "id!""#, run.0, priority)
+            .fetch_one(&mut yard.superuser)
+            .await
+            .unwrap();
+    }
+    for expected in [urgent, first, second, lazy] {
+        assert_eq!(yard.claim("anybody").await, Some(expected));
+    }
+    assert_eq!(yard.claim("anybody").await, None);
+}
+
+/// Claims look from the floor on: what comes back with its age lies below it and is found all the same.
+#[tokio::test]
+async fn what_comes_back_from_long_ago_is_found_below_the_floor() {
+    let mut yard = Yard::new().await;
+    let old = yard.queue().await;
+    yard.age(old, 3600.0).await;
+    assert_eq!(yard.claim("anybody").await, Some(old));
+    let floor = |db: &TestDb| {
+        let pool = db.owner.clone();
+        async move {
+            let floor = sqlx::query_scalar!(r#"select last_value as "floor!" from ops.queue_floor"#);
+            floor.fetch_one(&pool).await.unwrap()
+        }
+    };
+    sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
+    let risen = floor(&yard.db).await;
+    assert!(risen > 0, "nothing waits: the floor rises");
+    sqlx::query!("update ops.runs set lease_expires_at = now() - interval '1 minute' where id = $1", old.0)
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
+    assert!(floor(&yard.db).await < risen);
+    assert_eq!(yard.claim("anybody").await, Some(old));
+
+    // A transaction that queues and takes its time is found at a sweep.
+    let late = yard.queue().await;
+    yard.age(late, 60.0).await;
+    sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
+    assert_eq!(yard.claim("anybody").await, Some(late));
+}
+
+#[tokio::test]
+async fn workers_hear_of_every_queued_run_and_consoles_only_while_one_asks() {
+    let mut yard = Yard::new().await;
+    let mut listener = PgListener::connect_with(&yard.db.owner).await.unwrap();
+    listener.listen_all(["ops_run", "ops_run_changed", "end"]).await.unwrap();
+    let heard = async |yard: &mut Yard, listener: &mut PgListener| {
+        yard.queue().await;
+        sqlx::query!("select pg_notify('end', '')").execute(&mut yard.superuser).await.unwrap();
+        let mut channels = Vec::new();
+        loop {
+            let told = listener.recv().await.unwrap();
+            if told.channel() == "end" {
+                return channels;
+            }
+            channels.push(told.channel().to_owned());
+        }
+    };
+    // Before any console was there, everything is told: somebody may listen with psql.
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run", "ops_run_changed"]);
+    sqlx::query!("select ops.console_listens()").fetch_one(&yard.db.web).await.unwrap();
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run", "ops_run_changed"]);
+    sqlx::query!("select setval('ops.console_listens_until', 1)")
+        .fetch_one(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run"]);
+    sqlx::query!("select ops.console_listens()").fetch_one(&yard.db.web).await.unwrap();
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run", "ops_run_changed"]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_renews_a_lease_when_a_third_of_it_is_gone_and_never_another_s() {
+    let mut yard = Yard::new().await;
+    yard.worker("one", 4, 8 * GIB).await;
+    yard.queue().await;
+    let mut conn = yard.db.worker.acquire().await.unwrap();
+    let held = claim(&mut conn, "one").await.unwrap().unwrap();
+    let expiry = async |yard: &mut Yard| {
+        let expiry = sqlx::query_scalar!(
+            r#"select extract(epoch from lease_expires_at - clock_timestamp())::float8 as "left!" from ops.runs"#
+        );
+        expiry.fetch_one(&mut yard.superuser).await.unwrap()
+    };
+    let writes = sqlx::query_scalar!(r#"select xmin::text as "xmin!" from ops.runs"#);
+    let before = writes.fetch_one(&mut yard.superuser).await.unwrap();
+    assert_eq!(heartbeat(&mut conn, "one", &[(held.id, held.lease)], None).await.unwrap().len(), 1);
+    let writes = sqlx::query_scalar!(r#"select xmin::text as "xmin!" from ops.runs"#);
+    assert_eq!(
+        writes.fetch_one(&mut yard.superuser).await.unwrap(),
+        before,
+        "a fresh lease is not written again"
+    );
+
+    sqlx::query!("update ops.runs set lease_expires_at = clock_timestamp() + interval '15 seconds'")
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert!(heartbeat(&mut conn, "one", &[(held.id, held.lease - 1)], None).await.unwrap().is_empty());
+    assert!(expiry(&mut yard).await < 16.0);
+    assert_eq!(heartbeat(&mut conn, "one", &[(held.id, held.lease)], None).await.unwrap().len(), 1);
+    assert!(expiry(&mut yard).await > 20.0);
+}
