@@ -19,7 +19,9 @@ pub async fn ask_to_be_told(hub: &Hub, pool: &PgPool, ending: &CancellationToken
         loop {
             hub.watched().await;
             let at = Instant::now();
-            if let Err(error) = sqlx::query!(r#"select ops.console_listens() as "done: ()""#).fetch_one(pool).await {
+            if let Err(error) =
+                sqlx::query!(r#"select ops.console_listens() as "done: ()""#).fetch_one(pool).await
+            {
                 tracing::warn!(cause = %error, "changes may come late: PostgreSQL was not asked to announce them");
                 sleep(COMMITTING).await;
                 continue;

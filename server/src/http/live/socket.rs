@@ -196,9 +196,11 @@ impl Socket {
                 subscription.later(RETRY);
                 Ok(())
             }
+            // What could be read before: a right was taken away, whoever notices it first.
             Err(error) => {
-                self.subscriptions.remove(&topic);
-                self.say(out, ToBrowser::Denied { topic, error }).await
+                self.subscriptions.clear();
+                self.say(out, ToBrowser::Denied { topic, error }).await?;
+                Err(End::Revoked)
             }
         }
     }
