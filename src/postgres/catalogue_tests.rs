@@ -1,7 +1,7 @@
 //! What must hold of everything in the schema, whatever is added to it: read from PostgreSQL's own catalogue.
 
 use super::testing::TestDb;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Executor, PgConnection};
 
 async fn superuser(db: &TestDb) -> PgConnection {
     db.superuser_options().connect().await.unwrap()
@@ -117,4 +117,69 @@ async fn what_was_recorded_stays() {
            order by 1"#
     );
     none("what may be changed afterwards", writable.fetch_all(&mut conn).await.unwrap());
+}
+
+/// By anybody: whoever may by right, a trigger refuses too. Chunks of logs are merged by the retention role only.
+#[tokio::test]
+async fn what_was_recorded_refuses_to_be_changed_by_whomever() {
+    let db = TestDb::new().await;
+    let mut conn = superuser(&db).await;
+    let id = "01990000-0000-7000-8000-000000000001";
+    for sql in [
+        format!("insert into ops.run_events (run_id, project_id, type) values ('{id}', '{id}', 'x')"),
+        "insert into ops.audit_log (action, object_type, outcome) values ('x', 'x', 'allowed')".to_owned(),
+        format!(
+            "insert into ops.run_log_chunks (run_id, project_id, run_number, first_seq, last_seq, stream, first_at,
+                                             bytes, marks, body)
+             values ('{id}', '{id}', 1, 1, 1, 'x', now(), 2, 'i', E'x\\n')"
+        ),
+    ] {
+        conn.execute(sql.as_str()).await.unwrap();
+    }
+    // None is the superuser, whom no right holds back.
+    for role in [None, Some("ops_owner"), Some("ops_web"), Some("ops_worker"), Some("ops_admin")] {
+        for table in ["run_events", "audit_log", "run_log_chunks"] {
+            for sql in [
+                format!("update ops.{table} set created_at = created_at"),
+                format!("delete from ops.{table}"),
+                format!("truncate ops.{table}"),
+            ] {
+                conn.execute("begin").await.unwrap();
+                if let Some(role) = role {
+                    conn.execute(format!("set local role {role}").as_str()).await.unwrap();
+                }
+                let refused = conn.execute(sql.as_str()).await;
+                conn.execute("rollback").await.unwrap();
+                let code = refused.err().and_then(|e| Some(e.as_database_error()?.code()?.into_owned()));
+                let expected = if matches!(role, None | Some("ops_owner")) { "0A000" } else { "42501" };
+                assert_eq!(code.as_deref(), Some(expected), "{sql} by {role:?}");
+            }
+        }
+    }
+}
+
+/// `\df+` is the manual of who works with psql.
+#[tokio::test]
+async fn every_function_that_may_be_called_says_what_it_does() {
+    let db = TestDb::new().await;
+    let mut conn = superuser(&db).await;
+    let silent = sqlx::query_scalar!(
+        r#"select p.oid::regprocedure::text as "name!" from pg_catalog.pg_proc p
+           where p.pronamespace = 'ops'::regnamespace and obj_description(p.oid, 'pg_proc') is null
+             and exists (
+                 select from pg_catalog.pg_roles r
+                 where r.rolname in ('ops_web', 'ops_worker', 'ops_admin', 'ops_retention')
+                   and has_function_privilege(r.oid, p.oid, 'execute'))
+           order by 1"#
+    );
+    none("functions without a comment", silent.fetch_all(&mut conn).await.unwrap());
+    // A refusal that a comment does not name surprises: each code that a body raises is in its comment.
+    let unsaid = sqlx::query_scalar!(
+        r#"select format('%s: %s', p.oid::regprocedure, code.found[1]) as "name!" from pg_catalog.pg_proc p
+           cross join lateral regexp_matches(p.prosrc, 'errcode = ''(\w{5})''', 'g') as code (found)
+           where p.pronamespace = 'ops'::regnamespace
+             and obj_description(p.oid, 'pg_proc') not like '%' || code.found[1] || '%'
+           order by 1"#
+    );
+    none("errors that no comment tells", unsaid.fetch_all(&mut conn).await.unwrap());
 }

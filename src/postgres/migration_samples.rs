@@ -71,6 +71,8 @@ pub const SAMPLES: &[(i64, &str)] = &[
     (
         5,
         "insert into ops.run_events (run_id, project_id, type, payload) values
+             ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 'claimed',
+              '{\"worker\": \"w1\", \"attempt\": 1}'),
              ('01990000-0000-7000-8000-0000000000d4', '01990000-0000-7000-8000-0000000000b1', 'succeeded',
               '{\"exit_code\": 0}');
          insert into ops.run_log_heads (run_id, project_id, last_seq, bytes) values
@@ -118,5 +120,71 @@ pub const SAMPLES: &[(i64, &str)] = &[
          update ops.runs set host_id = '01990000-0000-7000-8000-0000000000f1', requires = '{gpu}'
              where id = '01990000-0000-7000-8000-0000000000d3';
          update ops.environments set host_id = '01990000-0000-7000-8000-0000000000f1';",
+    ),
+    (
+        15,
+        "insert into ops.user_identities (user_id, issuer, subject) values
+             ('01990000-0000-7000-8000-0000000000a2', 'https://id.example', 'bo');
+         insert into ops.workflows (id, project_id, type, config, git_ref) values
+             ('01990000-0000-7000-8000-000000000101', '01990000-0000-7000-8000-0000000000b1', 'test', '{\"a\": 1}',
+              'main');
+         update ops.runs set workflow_id = '01990000-0000-7000-8000-000000000101'
+             where id = '01990000-0000-7000-8000-0000000000d5';
+         insert into ops.tools (name, tag, digest) values ('odoo', '19.0', 'sha256:' || repeat('0', 64));
+         insert into ops.upgrade_advisories (from_version, to_version, description, severity) values
+             ('18.0', '19.0', 'attrs is gone', 'critical');
+         insert into ops.clusters (host_id, version, size_bytes) values
+             ('01990000-0000-7000-8000-0000000000f1', '15.14', 1);
+         insert into ops.backups (id, project_id, environment_id, run_id, kind, stage, database_name, commit_sha,
+                                  location, checksum, size_bytes, stored_at) values
+             ('01990000-0000-7000-8000-000000000102', '01990000-0000-7000-8000-0000000000b1',
+              '01990000-0000-7000-8000-0000000000e1', '01990000-0000-7000-8000-0000000000d4', 'daily', 'production',
+              'env_one', 'abcdef0', 's3://x/backup', 'sha256:00', 5, '2026-04-01Z');
+         insert into ops.restores (id, project_id, backup_id, environment_id, requested_by) values
+             ('01990000-0000-7000-8000-000000000103', '01990000-0000-7000-8000-0000000000b1',
+              '01990000-0000-7000-8000-000000000102', '01990000-0000-7000-8000-0000000000e1',
+              '01990000-0000-7000-8000-0000000000a1');
+         insert into ops.policies (id, project_id, action, stage) values
+             ('01990000-0000-7000-8000-000000000104', '01990000-0000-7000-8000-0000000000b1', 'deploy', 'production');
+         insert into ops.approvals (project_id, policy_id, run_id, user_id, decision, reason) values
+             ('01990000-0000-7000-8000-0000000000b1', '01990000-0000-7000-8000-000000000104',
+              '01990000-0000-7000-8000-0000000000d1', '01990000-0000-7000-8000-0000000000a2', 'approved', 'fine');
+         insert into ops.secrets (project_id, stage, name, ciphertext, key_id) values
+             ('01990000-0000-7000-8000-0000000000b1', 'production', 'API_KEY', '\\x00ff', 'k1');
+         insert into ops.domains (project_id, branch_id, name) values
+             ('01990000-0000-7000-8000-0000000000b1', '01990000-0000-7000-8000-0000000000c1', 'shop.example');
+         insert into ops.mails (project_id, environment_id, sender, recipients, size_bytes, location) values
+             ('01990000-0000-7000-8000-0000000000b1', '01990000-0000-7000-8000-0000000000e1', 'a@example.com',
+              '{b@example.com}', 100, 's3://x/mail');
+         insert into ops.ssh_keys (user_id, name, public_key, fingerprint) values
+             ('01990000-0000-7000-8000-0000000000a2', 'laptop', 'ssh-ed25519 AAAA', 'SHA256:x');
+         insert into ops.metric_samples (at, host_id, metric, value) values
+             ('2026-04-01Z', '01990000-0000-7000-8000-0000000000f1', 'cpu', 0.5);",
+    ),
+    (
+        18,
+        "insert into ops.host_tokens (token_hash, name, created_by) values
+             (sha256('token'), 'two', '01990000-0000-7000-8000-0000000000a1');",
+    ),
+    (
+        19,
+        "insert into ops.reconciler_reports (host_id, name, started_at, looked_at, acted, would, mode, findings) values
+             ('01990000-0000-7000-8000-0000000000f1', 'containers', '2026-04-01Z', 3, 1, 0, 'act',
+              '[{\"object\": \"c0ffee\", \"what\": \"container\", \"why\": \"no owner\", \"done\": true}]');
+         insert into ops.reconciler_requests (host_id, requested_by) values
+             ('01990000-0000-7000-8000-0000000000f1', '01990000-0000-7000-8000-0000000000a1');
+         insert into ops.quarantine (host_id, kind, name, original_name, production, reason) values
+             ('01990000-0000-7000-8000-0000000000f1', 'database', 'q_env_one', 'env_one', true, 'no environment');
+         update ops.hosts set epoch = 3, file_epoch = 3;",
+    ),
+    (
+        20,
+        "insert into ops.leaders (name, holder, lease, expires_at) values ('sample', 'w1', 1, '2099-01-01Z');
+         insert into ops.schedules (id, project_id, name, cron, kind, created_by) values
+             ('01990000-0000-7000-8000-000000000105', '01990000-0000-7000-8000-0000000000b1', 'nightly', '0 3 * * *',
+              'backup', '01990000-0000-7000-8000-0000000000a1');
+         insert into ops.schedule_runs (schedule_id, project_id, due_at, state, run_id) values
+             ('01990000-0000-7000-8000-000000000105', '01990000-0000-7000-8000-0000000000b1', '2026-04-01Z', 'queued',
+              '01990000-0000-7000-8000-0000000000d4');",
     ),
 ];

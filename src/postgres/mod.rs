@@ -20,10 +20,18 @@ mod migration_samples;
 mod migration_tests;
 pub mod ops;
 mod password;
+#[cfg(test)]
+mod pooled_sessions_tests;
 mod postmaster;
 mod programs;
 mod quote;
 mod recovery;
+#[cfg(test)]
+mod rights_actors;
+#[cfg(test)]
+mod rights_tables;
+#[cfg(test)]
+mod rights_tests;
 mod settings;
 mod template;
 mod tenants;

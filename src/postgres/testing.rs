@@ -173,6 +173,11 @@ impl Server {
             open_login(&owner, role, &self.password).await.expect("the role's login");
         }
         owner.close().await;
+        // A session ends a moment after its connection, and a busy machine makes moments long.
+        let rest = format!(
+            "select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = '{making}'"
+        );
+        conn.execute(rest.as_str()).await.expect("the last sessions end");
         conn.execute(format!("ALTER DATABASE {making} RENAME TO {name}").as_str()).await.expect("the name");
     }
 }

@@ -1,6 +1,17 @@
 //! The queue as workers use it: thin calls of the functions in schema `ops`, which hold all the rules.
 //! Every write is fenced by the lease of the claim; a worker that lost it gets `LeaseLost` and changes nothing.
 
+#[cfg(test)]
+mod concurrency_tests;
+#[cfg(test)]
+mod errors_tests;
+#[cfg(test)]
+mod life_model;
+#[cfg(test)]
+mod life_tests;
+#[cfg(test)]
+mod testing;
+
 use crate::{
     id::{BranchId, EnvironmentId, HostId, ProjectId, RunId},
     run::{LogLevel, RunKind, RunStatus},
