@@ -286,3 +286,79 @@ async fn a_server_that_outran_its_reader_is_noted() {
     assert_eq!(number(stored.last().unwrap()), 14_000);
     bench.clean().await;
 }
+
+/// Whoever was killed while the server printed more than the daemon keeps learns by how much.
+#[tokio::test]
+async fn a_gap_says_how_many_bytes_it_lost() {
+    let mut bench = bench().await;
+    let script = "echo first; while [ ! -e /mnt/go ]; do true; done; line=$(/bin/busybox head -c 15000 /dev/zero | /bin/busybox tr '\\0' x); \
+                  i=0; while [ $i -lt 14000 ]; do i=$((i+1)); echo $i $line; done; echo done >/mnt/done; \
+                  while [ ! -e /mnt/end ]; do true; done; echo last";
+    let mut spec = bench.docker.script("lost", script);
+    spec.logs = LogRotation::Server;
+    let root = bench.docker.root.path().to_owned();
+    // The container's user is not ours.
+    std::fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    spec.mounts = vec![Mount { source: root.clone(), target: "/mnt".into(), read_only: false }];
+    let container = bench.docker.docker.create_container(&spec).await.unwrap();
+    bench.docker.docker.start_container(&container).await.unwrap();
+    let (task, mut stored) = bench.spawn(&container);
+    assert_eq!(stored.recv().await.unwrap().message, "first");
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    std::fs::write(root.join("go"), "").unwrap();
+    let printed = async {
+        while !root.join("done").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), printed).await.unwrap();
+    let (task, mut stored) = bench.spawn(&container);
+    let said = stored.recv().await.unwrap();
+    let number = |line: &str| line.split(' ').next().unwrap().parse::<usize>().unwrap();
+    let first = number(&stored.recv().await.unwrap().message);
+    std::fs::write(root.join("end"), "").unwrap();
+    assert_eq!(task.await.unwrap(), CollectEnd::Finished);
+    // Each line is its number, a space, its 15,000 letters and its end.
+    let lost: usize = (1..first).map(|n| n.to_string().len() + 15_002).sum();
+    assert!(lost > 20_000_000, "nothing was rotated away");
+    assert_eq!(
+        (said.level, said.message),
+        (
+            LogLevel::Warn,
+            format!("{lost} bytes lost: the container's log was rotated while it was not being read.")
+        )
+    );
+    let stored = bench.stored().await;
+    assert_eq!(stored.len(), 14_000 - (first - 1) + 3);
+    assert!(stored[2..stored.len() - 1].iter().zip(first..).all(|(line, n)| number(line) == n));
+    assert_eq!(stored.last().unwrap(), "last");
+    bench.clean().await;
+}
+
+/// While somebody reads often enough, rotation loses nothing, whoever is killed.
+#[tokio::test]
+async fn killed_around_a_rotation_it_loses_nothing() {
+    let mut bench = bench().await;
+    let script = "line=$(/bin/busybox head -c 15000 /dev/zero | /bin/busybox tr '\\0' x); \
+                  i=0; while [ $i -lt 8000 ]; do i=$((i+1)); echo $i $line; done";
+    let mut spec = bench.docker.script("around", script);
+    spec.logs = LogRotation::Server;
+    let container = bench.docker.docker.create_container(&spec).await.unwrap();
+    bench.docker.docker.start_container(&container).await.unwrap();
+    for lines in [1500, 1000, 700, 700, 1500] {
+        let (task, mut stored) = bench.spawn(&container);
+        for _ in 0..lines {
+            stored.recv().await.unwrap();
+        }
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(bench.follow(&container).await.0, CollectEnd::Finished);
+    let stored = bench.stored().await;
+    assert_eq!(stored.len(), 8000);
+    assert!(
+        stored.iter().zip(1..).all(|(line, n)| line.starts_with(&format!("{n} x")) && line.len() > 15_000)
+    );
+    bench.clean().await;
+}

@@ -20,6 +20,9 @@ mod reader;
 mod source;
 #[cfg(feature = "native")]
 pub mod split;
+#[cfg(test)]
+#[cfg(feature = "native")]
+mod storage_tests;
 
 #[cfg(feature = "native")]
 pub use chunk::Collected;
