@@ -10,11 +10,13 @@ pub struct Figure {
     pub unit: &'static str,
     /// At most this; None for a figure that only explains another.
     pub goal: Option<f64>,
+    /// At least the goal, instead.
+    pub more_is_better: bool,
 }
 
 impl Figure {
     pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, goal: None }
+        Self { name: name.into(), value, unit, goal: None, more_is_better: false }
     }
 
     pub fn seconds(name: impl Into<String>, duration: Duration) -> Self {
@@ -31,11 +33,23 @@ impl Figure {
         self
     }
 
+    #[must_use]
+    pub fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
+        self.more_is_better = true;
+        self
+    }
+
+    /// None without a goal.
+    pub fn is_met(&self) -> Option<bool> {
+        self.goal.map(|goal| if self.more_is_better { self.value >= goal } else { self.value <= goal })
+    }
+
     pub fn verdict(&self) -> &'static str {
-        match self.goal {
+        match self.is_met() {
             None => "",
-            Some(goal) if self.value <= goal => "met",
-            Some(_) => "missed",
+            Some(true) => "met",
+            Some(false) => "missed",
         }
     }
 }
@@ -53,8 +67,10 @@ fn to_json(bench: &str, figures: &[Figure]) -> Value {
     let figures: Vec<Value> = figures
         .iter()
         .map(|it| {
-            let met = it.goal.map(|goal| it.value <= goal);
-            json!({"name": it.name, "value": it.value, "unit": it.unit, "goal": it.goal, "met": met})
+            json!({
+                "name": it.name, "value": it.value, "unit": it.unit, "goal": it.goal, "met": it.is_met(),
+                "more_is_better": it.more_is_better,
+            })
         })
         .collect();
     json!({"bench": bench, "figures": figures})
@@ -64,7 +80,9 @@ fn to_table(figures: &[Figure]) -> String {
     let width = figures.iter().map(|figure| figure.name.chars().count()).max().unwrap_or_default();
     let line = |figure: &Figure| {
         let value = format!("{:.2} {}", figure.value, figure.unit);
-        let goal = figure.goal.map_or_else(String::new, |goal| format!("at most {goal} {}", figure.unit));
+        let bound = if figure.more_is_better { "at least" } else { "at most" };
+        let goal = figure.goal.map_or_else(String::new, |goal| format!("{bound} {goal} {}", figure.unit));
+        let goal = goal.trim_end();
         let text = format!("  {:<width$}  {value:>14}  {goal:<16} {}", figure.name, figure.verdict());
         text.trim_end().to_owned() + "\n"
     };
@@ -90,12 +108,14 @@ mod tests {
             Figure::new("memory", 61.0, "MB").at_most(60.0),
             Figure::seconds("overhead", Duration::from_millis(2999)).at_most(3.0),
             Figure::new("requests", 1.5, "/s"),
+            Figure::new("part", 0.7, "").at_least(0.8),
         ];
         let table = to_table(&figures);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "  memory          61.00 MB  at most 60 MB    missed");
         assert_eq!(lines[1], "  overhead          3.00 s  at most 3 s      met");
         assert_eq!(lines[2], "  requests         1.50 /s");
+        assert_eq!(lines[3], "  part              0.70   at least 0.8     missed");
         let json = to_json("idle", &figures);
         assert_eq!(json["figures"][0]["met"], false);
         assert_eq!(json["figures"][1]["met"], true);

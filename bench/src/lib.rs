@@ -6,6 +6,7 @@ pub mod figure;
 pub mod http;
 pub mod installation;
 pub mod live;
+pub mod log;
 pub mod memory;
 pub mod raw;
 pub mod repository;

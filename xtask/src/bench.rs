@@ -21,7 +21,7 @@ enum Kind {
     Wasm,
 }
 
-const ALL: [Bench; 5] = [
+const ALL: [Bench; 6] = [
     Bench { name: "push", what: "from push to a green build, beside the same raw Odoo", kind: Kind::Program },
     Bench {
         name: "board",
@@ -31,6 +31,7 @@ const ALL: [Bench; 5] = [
     Bench { name: "idle", what: "resident memory of serve, work and proxy at rest", kind: Kind::Program },
     Bench { name: "wasm", what: "what pages load", kind: Kind::Wasm },
     Bench { name: "proxy", what: "what the proxy adds to a request", kind: Kind::Program },
+    Bench { name: "logs", what: "from a container's output to the database and to who watches", kind: Kind::Program },
 ];
 
 pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
