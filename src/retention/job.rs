@@ -17,6 +17,8 @@ pub struct Outcome {
     pub login_links: i64,
     pub host_tokens: i64,
     pub schedule_runs: i64,
+    /// Chunks of logs that were looked at, and merged where they were small.
+    pub chunks: i64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,15 @@ pub async fn run(pool: &PgPool, patience: Patience) -> Result<Outcome, Retention
     done.schedule_runs = sqlx::query_scalar!(r#"select ops.remove_expired_schedule_runs() as "removed!""#)
         .fetch_one(pool)
         .await?;
+    loop {
+        // Some at a time: who appends to one of these logs waits for the end of the call.
+        let chunks =
+            sqlx::query_scalar!(r#"select ops.merge_log_chunks() as "chunks!""#).fetch_one(pool).await?;
+        if chunks == 0 {
+            break;
+        }
+        done.chunks += i64::from(chunks);
+    }
     Ok(done)
 }
 
