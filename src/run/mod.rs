@@ -9,6 +9,8 @@ pub mod query;
 pub mod service;
 
 #[cfg(test)]
+mod lifecycle_tests;
+#[cfg(test)]
 mod replacing_tests;
 
 pub use model::*;
