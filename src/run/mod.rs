@@ -1,5 +1,6 @@
 //! A run: one piece of work for a worker, from the queue to its verdict.
 
+pub mod backlog;
 #[cfg(feature = "native")]
 pub mod job;
 mod model;
@@ -13,4 +14,5 @@ mod lifecycle_tests;
 #[cfg(test)]
 mod replacing_tests;
 
+pub(crate) use model::text_enum;
 pub use model::*;
