@@ -37,6 +37,8 @@ pub enum Action {
     ViewRun(RunId),
     ViewLogs(RunId),
     CancelRun(RunId),
+    /// The same once more.
+    RetryRun(RunId),
     DestroyEnvironment(EnvironmentId),
     ViewSchedule(ScheduleId),
     /// None: one of the platform's own.
@@ -92,7 +94,7 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
             let (project, stage) = run_of(conn, run).await?;
             allow(role_in(conn, project).await?, Tool::Logs, stage)
         }
-        Action::CancelRun(run) => {
+        Action::CancelRun(run) | Action::RetryRun(run) => {
             let (project, stage) = run_of(conn, run).await?;
             allow(role_in(conn, project).await?, Tool::Push, stage)
         }

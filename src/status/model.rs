@@ -2,6 +2,7 @@ use crate::{
     host::HostState,
     id::RunId,
     project::Slug,
+    reconcile::{HostEpoch, HostReport, Standing},
     run::{RunKind, RunStatus},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +17,12 @@ pub struct Status {
     pub migrations: MigrationStatus,
     pub workers: Vec<WorkerStatus>,
     pub queue: QueueStatus,
+    /// What each host's reconcilers found when they last looked.
+    pub reconcilers: Vec<HostReport>,
+    /// Whether the hosts act or only report, because the ops database was restored.
+    pub epochs: Vec<HostEpoch>,
+    /// Data without an owner that waits for its end.
+    pub quarantined: i64,
     pub partitions: Vec<PartitionStatus>,
     /// What somebody should see to; empty when all is well.
     pub problems: Vec<Problem>,
@@ -120,6 +127,16 @@ pub enum Problem {
     RunsStuck {
         count: usize,
     },
+    /// It only reports, and an administrator is to say whether it may act again.
+    HostOnlyReports {
+        host: String,
+        standing: Standing,
+    },
+    ReconcilerFails {
+        host: String,
+        reconciler: String,
+        error: String,
+    },
     /// A run could have begun long ago.
     QueueStands {
         since: DateTime<Utc>,
@@ -152,6 +169,15 @@ impl Status {
         if !self.queue.stuck.is_empty() {
             found.push(Problem::RunsStuck { count: self.queue.stuck.len() });
         }
+        let standing = self.epochs.iter().filter(|epoch| epoch.standing != Standing::Agrees);
+        found.extend(
+            standing
+                .map(|epoch| Problem::HostOnlyReports { host: epoch.host.clone(), standing: epoch.standing }),
+        );
+        found.extend(self.reconcilers.iter().filter_map(|HostReport { host, report, .. }| {
+            let (reconciler, error) = (report.name.clone(), report.error.clone()?);
+            Some(Problem::ReconcilerFails { host: host.clone(), reconciler, error })
+        }));
         if let Some(since) = self.queue.oldest_waiting_since
             && self.checked_at - since > QUEUE_STANDS_AFTER
         {

@@ -5,6 +5,7 @@ use crate::{
     Result, host,
     postgres::ops,
     project::Slug,
+    reconcile,
     run::{RunKind, RunStatus},
 };
 use sqlx::PgConnection;
@@ -47,6 +48,9 @@ pub async fn status(conn: &mut PgConnection) -> Result<Status> {
             })
             .collect(),
         queue: queue(&mut *conn).await?,
+        reconcilers: reconcile::query::reports(&mut *conn).await?,
+        epochs: reconcile::query::epochs(&mut *conn).await?,
+        quarantined: quarantined(&mut *conn).await?,
         partitions: partitions(&mut *conn).await?,
         problems: Vec::new(),
     };
@@ -98,6 +102,13 @@ async fn queue(conn: &mut PgConnection) -> Result<QueueStatus> {
         oldest_waiting_since: row.oldest,
         stuck,
     })
+}
+
+async fn quarantined(conn: &mut PgConnection) -> Result<i64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from ops.quarantine where deleted_at is null and restored_at is null"#
+    );
+    Ok(count.fetch_one(conn).await?)
 }
 
 /// The partitioned tables of the schema, with their parts of all levels.

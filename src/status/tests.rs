@@ -4,6 +4,7 @@ use crate::{
     access::{self, Actor},
     id::UserId,
     postgres::testing::TestDb,
+    reconcile::Standing,
 };
 use sqlx::{ConnectOptions, Executor, PgConnection};
 
@@ -81,6 +82,35 @@ async fn what_hangs_is_a_problem() {
             Problem::QueueStands { since },
         ]
     );
+}
+
+#[tokio::test]
+async fn a_host_that_only_reports_and_a_reconciler_that_fails_are_problems() {
+    let mut yard = Yard::new().await;
+    yard.superuser
+        .execute(
+            "insert into ops.hosts (name, epoch_standing) values ('h', 'behind');
+             insert into ops.workers (id, host_id, version, capacity) select 'w', id, '1', 2 from ops.hosts;
+             insert into ops.reconciler_reports (host_id, name, started_at, looked_at, acted, would, mode, error)
+                 select id, 'networks', now(), 3, 0, 1, 'report', 'Docker does not answer' from ops.hosts;
+             insert into ops.reconciler_reports (host_id, name, started_at, looked_at, acted, would, mode)
+                 select id, 'images', now(), 3, 0, 1, 'report' from ops.hosts;
+             insert into ops.quarantine (host_id, kind, name, original_name, production, reason, deleted_at)
+                 select id, 'volume', v.name, v.name, false, 'no owner', v.gone
+                 from ops.hosts, (values ('one', null), ('two', now())) as v (name, gone)",
+        )
+        .await
+        .unwrap();
+    let status = yard.status().await;
+    let (host, error) = ("h".to_owned(), "Docker does not answer".to_owned());
+    assert_eq!(
+        status.problems,
+        [
+            Problem::HostOnlyReports { host: host.clone(), standing: Standing::Behind },
+            Problem::ReconcilerFails { host, reconciler: "networks".to_owned(), error },
+        ]
+    );
+    assert_eq!((status.reconcilers.len(), status.quarantined), (2, 1));
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ mod words;
 mod tests;
 
 pub use api::{
-    CreatedToken, EnvironmentRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, ProblemBody,
-    ProjectRequest, Queued,
+    CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest, LoginLink, MoveRequest,
+    NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued,
 };
 pub use auth::{ClientAddress, Identity};
 pub use web::Web;

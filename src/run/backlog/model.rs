@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub enum Wait {
     /// It is not to begin earlier.
     Time { at: DateTime<Utc> },
-    /// Another run of the same branch or database, one at a time.
+    /// Another run of the same branch or database, which goes first: one at a time.
     Run { id: RunId, key: String },
     /// As many of its kind are under way as may be.
     Kind { max: i32 },
@@ -69,7 +69,7 @@ pub struct Queued {
 pub struct Needs {
     pub kind: RunKind,
     pub run_after: DateTime<Utc>,
-    /// Who holds its serial key.
+    /// Who holds its serial key, or is before it in line for it.
     pub held_by: Option<(RunId, String)>,
     pub host_id: Option<HostId>,
     pub labels: Vec<String>,

@@ -14,6 +14,12 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
     let rows = sqlx::query!(
         r#"with under_way as (
                select id, kind, serial_key from ops.runs where status in ('claimed', 'running')
+           ),
+           -- Whose turn a serial key is: who has it, else who is first in line for it.
+           first as (
+               select distinct on (serial_key) serial_key, id from ops.runs
+               where status in ('queued', 'claimed', 'running') and serial_key is not null
+               order by serial_key, status = 'queued', priority desc, queued_at, id
            )
            select r.id, p.slug, p.name as project_name, b.name as "branch?",
                coalesce(e.stage, r.params ->> 'stage', b.stage) as "stage?: Stage", r.git_ref, r.commit_sha,
@@ -32,7 +38,7 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
            left join ops.hosts h on h.id = r.host_id
            left join ops.workers w on w.id = r.worker_id and r.status in ('claimed', 'running')
            left join ops.hosts wh on wh.id = w.host_id
-           left join under_way holder on holder.serial_key = r.serial_key and r.status = 'queued'
+           left join first holder on holder.serial_key = r.serial_key and holder.id <> r.id and r.status = 'queued'
            where r.status in ('queued', 'claimed', 'running')
            order by r.status = 'queued', r.priority desc, r.queued_at, r.id
            limit $1"#,

@@ -3,7 +3,7 @@ use crate::{
     Error, Result,
     access::{Action, Actor, authorise},
     audit,
-    error::Detail,
+    error::{Detail, sqlstate},
     id::{ProjectId, RunId},
 };
 use serde_json::json;
@@ -31,26 +31,24 @@ pub async fn set_priority_in_txn(
     if !PRIORITIES.contains(&priority) {
         return Err(Error::invalid("priority", Detail::new("run.priority")));
     }
-    let row = sqlx::query!(
-        r#"with before as (select id, priority, status from ops.runs where id = $1 for update)
-           update ops.runs r set priority = case when r.status = 'queued' then $2 else r.priority end
-           from before b where b.id = r.id
-           returning r.project_id, b.priority as before, b.status"#,
+    let set = sqlx::query_scalar!(
+        r#"select (ops.set_run_priority($1, $2)).project_id as "project_id!""#,
         id.0,
         priority
     )
-    .fetch_optional(&mut *conn)
-    .await?
-    .ok_or(Error::not_found("run"))?;
-    if row.status != "queued" {
-        return Err(Error::conflict(Detail::new("run.not_queued")));
-    }
+    .fetch_one(&mut *conn)
+    .await;
+    let project = set.map_err(|error| match sqlstate(&error).as_deref() {
+        Some("55000") => Error::conflict(Detail::new("run.not_queued")),
+        Some("P0002") => Error::not_found("run"),
+        _ => error.into(),
+    })?;
     let entry = audit::Entry {
         action: "run.priority",
         object_type: "run",
         object_id: id.to_string(),
-        project: Some(ProjectId(row.project_id)),
-        detail: json!({ "before": row.before, "priority": priority }),
+        project: Some(ProjectId(project)),
+        detail: json!({ "priority": priority }),
     };
     audit::record_in_txn(conn, actor, entry).await
 }

@@ -9,7 +9,7 @@ use axum::{
 use odooops::{
     config::{Config, Flags},
     git::{Git, GitSettings, Repositories},
-    id::{BranchId, EnvironmentId, ProjectId, RunId, UserId},
+    id::{BranchId, EnvironmentId, HostId, ProjectId, QuarantineId, ReconcilerRequestId, RunId, UserId},
     postgres::testing::TestDb,
     session::Secret,
 };
@@ -88,6 +88,9 @@ pub struct Fixture {
     pub feature: BranchId,
     pub run: RunId,
     pub environment: EnvironmentId,
+    pub host: HostId,
+    pub dry_run: ReconcilerRequestId,
+    pub quarantined: QuarantineId,
     _dir: tempfile::TempDir,
 }
 
@@ -137,6 +140,7 @@ impl Fixture {
         let feature = branch(&mut conn, project, "feature-x", "development").await;
         let run = self::run(&mut conn, project, feature).await;
         let environment = self::environment(&mut conn, project, feature).await;
+        let (host, dry_run, quarantined) = self::host(&mut conn).await;
         let (console, socket) = (http::console(&web), http::socket(&web));
         Self {
             db,
@@ -151,6 +155,9 @@ impl Fixture {
             feature,
             run,
             environment,
+            host,
+            dry_run,
+            quarantined,
             _dir: dir,
         }
     }
@@ -341,6 +348,22 @@ async fn run(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> R
     .await
     .unwrap()
     .into()
+}
+
+/// A machine with a worker, a dry run asked of it, and data of production in quarantine.
+async fn host(conn: &mut PgConnection) -> (HostId, ReconcilerRequestId, QuarantineId) {
+    let row = sqlx::query!(
+        r#"with h as (insert into ops.hosts (name) values ('h1') returning id),
+             w as (insert into ops.workers (id, host_id, version, capacity) select 'w1', id, '1', 2 from h),
+             r as (insert into ops.reconciler_requests (host_id) select id from h returning id),
+             q as (insert into ops.quarantine (host_id, kind, name, original_name, production, reason)
+                   select id, 'database', 'shop_q', 'shop', true, 'no owner' from h returning id)
+           select h.id as host, r.id as request, q.id as quarantined from h, r, q"#
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap();
+    (row.host.into(), row.request.into(), row.quarantined.into())
 }
 
 async fn environment(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> EnvironmentId {
