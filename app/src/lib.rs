@@ -7,6 +7,7 @@
 // Views are types that nest as deep as the page does.
 #![recursion_limit = "256"]
 
+pub mod admin;
 pub mod app;
 pub mod branch;
 mod codec;

@@ -39,11 +39,29 @@ pub fn Rail(me: Option<Me>, drawer: Drawer) -> impl IntoView {
             </div>
             <A attr:class="rail-link" href="/" exact=true><Glyph icon=Icon::FolderGit2/>{say!(frame.projects)}</A>
             {links}
+            {me.as_ref().is_some_and(|me| me.platform_admin).then(|| view! { <Platform/> })}
             <div class="rail-foot">
                 <ThemeSwitch/>
                 {me.map(|me| view! { <Account me/> })}
             </div>
         </nav>
+    }
+    .into_any()
+}
+
+/// Of the platform, for its administrators.
+#[component]
+fn Platform() -> impl IntoView {
+    let pages = [
+        ("/admin", Icon::Activity, say!(frame.status)),
+        ("/admin/queue", Icon::ListOrdered, say!(frame.queue)),
+        ("/admin/hosts", Icon::Server, say!(frame.hosts)),
+    ];
+    view! {
+        <p class="rail-project">{say!(frame.platform)}</p>
+        {pages.map(|(href, icon, name)| view! {
+            <A attr:class="rail-link" href=href exact=true><Glyph icon/>{name}</A>
+        })}
     }
     .into_any()
 }

@@ -15,6 +15,8 @@ pub enum CliError {
     NoToken,
     #[error("the token would travel unencrypted: use https, or http only to this machine")]
     ClearText,
+    #[error("{0}")]
+    Usage(&'static str),
     #[error("writing the output: {0}")]
     Output(#[from] std::io::Error),
 }

@@ -34,9 +34,28 @@ fn functions(f: &Fixture) -> Vec<Function> {
             format!("project=demo&branch={feature}&build=false"),
             Pass::Develops,
         ),
+        get("/api/console/platform/status", String::new(), Pass::Platform),
+        get("/api/console/platform/queue", String::new(), Pass::Platform),
+        get("/api/console/platform/hosts", String::new(), Pass::Platform),
+        get("/api/console/platform/quarantine", String::new(), Pass::Platform),
+        get("/api/console/platform/dry-run", format!("ids={}", f.dry_run), Pass::Platform),
+        post("/api/console/platform/dry-run-request", String::new(), Pass::Platform),
+        post("/api/console/platform/priority", format!("id={run}&priority=7"), Pass::Platform),
+        post("/api/console/platform/drain", "worker=w1&drain=false".to_owned(), Pass::Platform),
+        post("/api/console/platform/confirm-host", format!("host={}", f.host), Pass::Platform),
+        post("/api/console/platform/quarantine-restore", format!("id={}", f.quarantined), Pass::Platform),
+        post(
+            "/api/console/platform/quarantine-delete",
+            format!("id={}&name=shop", f.quarantined),
+            Pass::Platform,
+        ),
+        get("/api/console/run/attempts", format!("id={run}"), Pass::Member),
+        get("/api/console/run/events", format!("id={run}"), Pass::Member),
+        post("/api/console/run/retry", format!("id={run}"), Pass::Develops),
         post("/api/console/branch/rebuild", format!("project=demo&branch={feature}"), Pass::Develops),
         post("/api/console/run/rebuild", format!("id={run}"), Pass::Develops),
         post("/api/console/run/cancel", format!("id={run}"), Pass::Develops),
+        post("/api/console/platform/cancel", format!("id={run}"), Pass::Develops),
         // It is in development: dropping it there moves nothing. Real moves are tested with the board's rules.
         post(
             "/api/console/branch/move",
@@ -92,7 +111,22 @@ async fn threat_05_server_functions_write_only_from_our_own_pages() {
     }
     // What GET reaches changes nothing: every function that writes is a POST.
     for (path, method) in server_fn_paths() {
-        let reads = ["me", "projects", "board", "merge-preview", "run", "runs", "log"];
+        let reads = [
+            "me",
+            "projects",
+            "board",
+            "merge-preview",
+            "run",
+            "runs",
+            "log",
+            "status",
+            "queue",
+            "hosts",
+            "quarantine",
+            "dry-run",
+            "attempts",
+            "events",
+        ];
         let last = path.rsplit('/').next().unwrap();
         assert!(method != Method::GET || reads.contains(&last), "{path} is reached by GET");
     }
@@ -110,7 +144,8 @@ async fn who_one_is_is_told_to_everybody() {
 #[tokio::test]
 async fn threat_02_pages_send_strangers_away_and_show_members_their_projects() {
     let f = Fixture::new().await;
-    for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/nope", "/no/such/page"] {
+    for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/nope", "/no/such/page", "/admin"]
+    {
         let answer = f.browse(Who::Nobody, Method::GET, path, None).await;
         assert_eq!(
             (answer.status.as_u16(), &answer.headers[header::LOCATION]),
@@ -158,6 +193,14 @@ async fn pages_have_the_status_of_what_they_show() {
         format!("/projects/other/builds/{run}"),
     ] {
         assert_eq!(page(Who::Developer, &path).await.status, 404, "{path}");
+    }
+    // Of the platform, for its administrators only.
+    for path in ["/admin", "/admin/queue", "/admin/hosts"] {
+        assert_eq!(page(Who::Platform, path).await.status, 200, "{path}");
+        let refused = page(Who::Owner, path).await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(!refused.text.contains("w1") && !refused.text.contains("h1<"), "{path}: {}", refused.text);
+        assert!(!refused.text.contains("href=\"/admin"), "{path}: {}", refused.text);
     }
     // What the role does not show is missing from the page, which is there all the same.
     let without_log = page(Who::Viewer, &format!("/projects/demo/builds/{run}")).await;
