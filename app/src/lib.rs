@@ -20,6 +20,7 @@ pub mod project;
 #[cfg(feature = "ssr")]
 pub mod request;
 pub mod run;
+pub mod schedule;
 pub mod session;
 mod shell;
 #[cfg(feature = "ssr")]

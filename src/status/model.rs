@@ -4,6 +4,7 @@ use crate::{
     project::Slug,
     reconcile::{HostEpoch, HostReport, Standing},
     run::{RunKind, RunStatus},
+    schedule::{ScheduleRun, ScheduleRunState},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Status {
     /// Data without an owner that waits for its end.
     pub quarantined: i64,
     pub partitions: Vec<PartitionStatus>,
+    /// What dropping what is old came to when it was last due.
+    pub retention: Option<ScheduleRun>,
     /// What somebody should see to; empty when all is well.
     pub problems: Vec<Problem>,
 }
@@ -144,6 +147,9 @@ pub enum Problem {
     PartitionMissing {
         table: String,
     },
+    RetentionFails {
+        error: String,
+    },
 }
 
 /// How long a run that could begin may wait before somebody should look.
@@ -185,6 +191,11 @@ impl Status {
         }
         let beside = self.partitions.iter().filter(|table| table.rows_in_default > 0);
         found.extend(beside.map(|table| Problem::PartitionMissing { table: table.table.clone() }));
+        if let Some(last) = &self.retention
+            && last.state == ScheduleRunState::Failed
+        {
+            found.push(Problem::RetentionFails { error: last.error.clone().unwrap_or_default() });
+        }
         found
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     project::Slug,
     reconcile,
     run::{RunKind, RunStatus},
+    schedule::{self, MaintenanceTask},
 };
 use sqlx::PgConnection;
 
@@ -52,6 +53,7 @@ pub async fn status(conn: &mut PgConnection) -> Result<Status> {
         epochs: reconcile::query::epochs(&mut *conn).await?,
         quarantined: quarantined(&mut *conn).await?,
         partitions: partitions(&mut *conn).await?,
+        retention: schedule::last_of_task(&mut *conn, MaintenanceTask::Retention).await?,
         problems: Vec::new(),
     };
     status.problems = status.find_problems();

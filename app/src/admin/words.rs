@@ -59,6 +59,7 @@ pub fn problem(problem: &Problem) -> String {
             say!(admin.problem.reconciler, host = host, reconciler = reconciler, error = error).to_string()
         }
         Problem::QueueStands { since } => say!(admin.problem.queue, since = moment(*since)).to_string(),
+        Problem::RetentionFails { error } => say!(admin.problem.retention, error = error.clone()).to_string(),
         Problem::PartitionMissing { table } => {
             say!(admin.problem.partition, table = table.clone()).to_string()
         }

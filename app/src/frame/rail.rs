@@ -11,18 +11,21 @@ use odooops::user::Me;
 pub fn Rail(me: Option<Me>, drawer: Drawer) -> impl IntoView {
     let slug = current_slug();
     let location = use_location();
-    let on_builds = Memo::new(move |_| location.pathname.get().contains("/builds"));
+    let part = Memo::new(move |_| location.pathname.get().split('/').nth(3).map(str::to_owned));
     let links = move || {
         slug.get().map(|slug| {
             let board = format!("/projects/{slug}");
-            let current = move |here: bool| here.then_some("page");
+            let current = move |page: Option<&str>| part.with(|part| (part.as_deref() == page).then_some("page"));
             view! {
                 <p class="rail-project" title=slug.clone()>{slug.clone()}</p>
-                <a class="rail-link" href=board.clone() aria-current=move || current(!on_builds.get())>
+                <a class="rail-link" href=board.clone() aria-current=move || current(None)>
                     <Glyph icon=Icon::SquareKanban/>{say!(frame.board)}
                 </a>
-                <a class="rail-link" href=format!("{board}/builds") aria-current=move || current(on_builds.get())>
+                <a class="rail-link" href=format!("{board}/builds") aria-current=move || current(Some("builds"))>
                     <Glyph icon=Icon::Hammer/>{say!(frame.builds)}
+                </a>
+                <a class="rail-link" href=format!("{board}/schedules") aria-current=move || current(Some("schedules"))>
+                    <Glyph icon=Icon::CalendarClock/>{say!(frame.schedules)}
                 </a>
             }
         })
@@ -56,6 +59,7 @@ fn Platform() -> impl IntoView {
         ("/admin", Icon::Activity, say!(frame.status)),
         ("/admin/queue", Icon::ListOrdered, say!(frame.queue)),
         ("/admin/hosts", Icon::Server, say!(frame.hosts)),
+        ("/admin/schedules", Icon::CalendarClock, say!(frame.schedules)),
     ];
     view! {
         <p class="rail-project">{say!(frame.platform)}</p>

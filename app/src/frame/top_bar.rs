@@ -14,6 +14,7 @@ fn crumbs(path: &str) -> Vec<(String, Option<String>)> {
         let page = match parts.nth(1) {
             Some("queue") => say!(frame.queue),
             Some("hosts") => say!(frame.hosts),
+            Some("schedules") => say!(frame.schedules),
             _ => say!(frame.status),
         };
         return vec![(say!(frame.platform).to_owned(), None), (page.to_owned(), None)];
@@ -27,6 +28,7 @@ fn crumbs(path: &str) -> Vec<(String, Option<String>)> {
                 way.push((say!(frame.builds).to_owned(), Some(format!("{board}/builds"))));
                 way.push((say!(frame.build).to_owned(), None));
             }
+            (Some("schedules"), _) => way.push((say!(frame.schedules).to_owned(), None)),
             (Some("builds"), None) => way.push((say!(frame.builds).to_owned(), None)),
             _ => {}
         }

@@ -12,6 +12,7 @@ mod output;
 mod project;
 mod queue;
 mod run;
+mod schedule;
 mod status;
 mod token;
 mod worker;
@@ -95,6 +96,8 @@ pub enum Command {
     Queue(Group<queue::Command>),
     /// The processes that take runs: list, drain.
     Worker(Group<worker::Command>),
+    /// What is done again and again: list, create, change, run, history, enable, disable, delete.
+    Schedule(Group<schedule::Command>),
     /// How the platform is. Ends with 1 when something is to be seen to.
     Status(Status),
     /// What has no owner: what would be removed, and what was moved out of the way.
@@ -127,6 +130,9 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, CliError
         }
         Command::Worker(group) => {
             worker::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+        }
+        Command::Schedule(group) => {
+            schedule::run(group.command, &group.reach.client(config)?, group.reach.output()).await
         }
         Command::Status(Status { reach }) => status::run(&reach.client(config)?, reach.output()).await,
         Command::Gc(Gc { reach, arguments }) => {

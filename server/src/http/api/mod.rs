@@ -9,6 +9,7 @@ mod platform;
 mod problem;
 mod projects;
 mod runs;
+mod schedules;
 mod stream;
 mod watch;
 
@@ -83,6 +84,11 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(platform::quarantine))
         .routes(routes!(platform::restore))
         .routes(routes!(platform::delete))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::show, schedules::change, schedules::delete))
+        .routes(routes!(schedules::run))
+        .routes(routes!(schedules::runs))
+        .routes(routes!(schedules::preview))
 }
 
 /// What the API offers, for `openapi.json` and for the test that knows every entry.

@@ -55,6 +55,7 @@ async fn commands_do_what_they_say() {
         "ops project create fresh --name Fresh".to_owned(),
         "ops project list --json".to_owned(),
         "ops project show fresh".to_owned(),
+        format!("ops queue priority {} -5", f.run),
         "ops branch list --project demo".to_owned(),
         "ops branch move --project demo feature-x --stage staging".to_owned(),
         "ops run list --project demo".to_owned(),
@@ -63,13 +64,21 @@ async fn commands_do_what_they_say() {
         format!("ops run events {}", f.run),
         format!("ops run attempts {}", f.run),
         "ops queue list".to_owned(),
-        format!("ops queue priority {} -5", f.run),
         "ops worker list".to_owned(),
-        "ops worker drain w1".to_owned(),
-        "ops worker drain w1 --undo --json".to_owned(),
+        "ops worker drain worker-one".to_owned(),
+        "ops worker drain worker-one --undo --json".to_owned(),
         "ops gc list --ended".to_owned(),
         format!("ops gc restore {}", f.quarantined),
         format!("ops gc delete {} --name shop", f.quarantined),
+        "ops schedule create weekly --cron @weekly --time-zone Europe/Brussels -p demo -b feature-x"
+            .to_owned(),
+        "ops schedule create sweep --cron @hourly --task reconcile --json".to_owned(),
+        "ops schedule list".to_owned(),
+        "ops schedule list --project demo".to_owned(),
+        format!("ops schedule change {} --cron @daily", f.schedule),
+        format!("ops schedule disable {}", f.schedule),
+        format!("ops schedule enable {}", f.schedule),
+        format!("ops schedule history {}", f.schedule),
         "ops env create demo staging feature-x".to_owned(),
         "ops env list -p demo".to_owned(),
         format!("ops env show {}", f.environment),
@@ -99,6 +108,9 @@ async fn commands_do_what_they_say() {
         (&*format!("ops queue priority {} 101", f.run), "-100 to 100"),
         (&*format!("ops gc delete {} --name other", f.quarantined), "repeat its name"),
         ("ops gc", "--dry-run shows"),
+        ("ops schedule create x --cron @never -p demo -b feature-x", "does not read as five fields"),
+        ("ops schedule create x --cron @daily -p demo", "--branch"),
+        ("ops schedule create x --cron @daily -p demo -b main", "production branch is not rebuilt"),
         ("ops gc --dry-run --host nowhere", "no host of that name"),
     ] {
         let error = run(config, line).await.unwrap_err();
@@ -141,7 +153,7 @@ async fn a_dry_run_waits_for_the_hosts_and_ends_with_1_when_one_is_silent() {
             tokio::task::yield_now().await;
         }
     };
-    let (code, ()) = tokio::join!(run(&f.web.config, "ops gc --dry-run --host h1"), host);
+    let (code, ()) = tokio::join!(run(&f.web.config, "ops gc --dry-run --host host-one"), host);
     assert!(ends_with(&code.clone().unwrap(), 0), "{code:?}");
 }
 
@@ -162,4 +174,26 @@ async fn what_has_ended_is_done_again_as_a_run_of_its_own() {
     );
     let again = again.fetch_one(&mut conn).await.unwrap();
     assert_eq!((again.status.as_str(), again.same), ("queued", Some(true)));
+}
+
+#[tokio::test]
+async fn a_schedule_is_run_now_and_tells_why_it_queued_nothing() {
+    let f = Fixture::new().await;
+    served(&f).await;
+    let (config, line) = (&f.web.config, format!("ops schedule run {}", f.schedule));
+    // The fixture's own build of the branch still waits.
+    let code = run(config, &line).await.unwrap();
+    assert!(ends_with(&code, 1), "{code:?}");
+    let lease = f.start_run().await;
+    f.finish_run(lease, "succeeded").await;
+    let code = run(config, &line).await.unwrap();
+    assert!(ends_with(&code, 0), "{code:?}");
+    let mut conn = f.superuser().await;
+    let queued = sqlx::query_scalar!(
+        "select r.status from ops.schedules s join ops.runs r on r.id = s.last_run_id where s.id = $1",
+        f.schedule.0
+    );
+    assert_eq!(queued.fetch_one(&mut conn).await.unwrap(), "queued");
+    let code = run(config, &format!("ops schedule delete {}", f.schedule)).await.unwrap();
+    assert!(ends_with(&code, 0), "{code:?}");
 }

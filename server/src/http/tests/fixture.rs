@@ -9,7 +9,10 @@ use axum::{
 use odooops::{
     config::{Config, Flags},
     git::{Git, GitSettings, Repositories},
-    id::{BranchId, EnvironmentId, HostId, ProjectId, QuarantineId, ReconcilerRequestId, RunId, UserId},
+    id::{
+        BranchId, EnvironmentId, HostId, ProjectId, QuarantineId, ReconcilerRequestId, RunId, ScheduleId,
+        UserId,
+    },
     postgres::testing::TestDb,
     session::Secret,
 };
@@ -91,6 +94,7 @@ pub struct Fixture {
     pub host: HostId,
     pub dry_run: ReconcilerRequestId,
     pub quarantined: QuarantineId,
+    pub schedule: ScheduleId,
     _dir: tempfile::TempDir,
 }
 
@@ -141,6 +145,7 @@ impl Fixture {
         let run = self::run(&mut conn, project, feature).await;
         let environment = self::environment(&mut conn, project, feature).await;
         let (host, dry_run, quarantined) = self::host(&mut conn).await;
+        let schedule = self::schedule(&mut conn, project, feature).await;
         let (console, socket) = (http::console(&web), http::socket(&web));
         Self {
             db,
@@ -158,6 +163,7 @@ impl Fixture {
             host,
             dry_run,
             quarantined,
+            schedule,
             _dir: dir,
         }
     }
@@ -353,8 +359,8 @@ async fn run(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> R
 /// A machine with a worker, a dry run asked of it, and data of production in quarantine.
 async fn host(conn: &mut PgConnection) -> (HostId, ReconcilerRequestId, QuarantineId) {
     let row = sqlx::query!(
-        r#"with h as (insert into ops.hosts (name) values ('h1') returning id),
-             w as (insert into ops.workers (id, host_id, version, capacity) select 'w1', id, '1', 2 from h),
+        r#"with h as (insert into ops.hosts (name) values ('host-one') returning id),
+             w as (insert into ops.workers (id, host_id, version, capacity) select 'worker-one', id, '1', 2 from h),
              r as (insert into ops.reconciler_requests (host_id) select id from h returning id),
              q as (insert into ops.quarantine (host_id, kind, name, original_name, production, reason)
                    select id, 'database', 'shop_q', 'shop', true, 'no owner' from h returning id)
@@ -364,6 +370,20 @@ async fn host(conn: &mut PgConnection) -> (HostId, ReconcilerRequestId, Quaranti
     .await
     .unwrap();
     (row.host.into(), row.request.into(), row.quarantined.into())
+}
+
+/// Of the project, for its development branch.
+async fn schedule(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> ScheduleId {
+    sqlx::query_scalar!(
+        "insert into ops.schedules (project_id, name, cron, kind, params)
+         values ($1, 'nightly', '0 2 * * *', 'build', jsonb_build_object('branch_id', $2::uuid)) returning id",
+        project.0,
+        branch.0
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+    .into()
 }
 
 async fn environment(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> EnvironmentId {
