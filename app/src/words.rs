@@ -98,7 +98,7 @@ pub fn of_code(detail: &Detail) -> String {
         "slug.uuid" => say!(errors.slug_uuid),
         "stage.unknown" => return say!(errors.stage_unknown, value = param("value")).to_string(),
         "token" => say!(errors.token),
-        "worker" => say!(errors.worker),
+        "worker.unknown" => say!(errors.worker_unknown),
         "token.name_length" => say!(errors.token_name_length),
         code => return say!(errors.unknown, code = code.to_owned()).to_string(),
     };

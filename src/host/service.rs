@@ -25,7 +25,7 @@ pub async fn drain_in_txn(conn: &mut PgConnection, actor: &Actor, worker: &str, 
         .fetch_one(&mut *conn)
         .await
         .map_err(|error| match sqlstate(&error).as_deref() {
-            Some("P0002") => Error::not_found("worker"),
+            Some("P0002") => Error::not_found("worker.unknown"),
             _ => error.into(),
         })?;
     let entry = audit::Entry {
