@@ -104,7 +104,6 @@ async fn commands_do_what_they_say() {
         ("ops branch move --project demo feature-x", "required"),
         ("ops env wait x", "invalid value"),
         ("ops worker drain nobody", "There is no such worker"),
-        (&*format!("ops run retry {}", f.run), "has not ended"),
         (&*format!("ops queue priority {} 101", f.run), "-100 to 100"),
         (&*format!("ops gc delete {} --name other", f.quarantined), "repeat its name"),
         ("ops gc", "--dry-run shows"),
@@ -162,6 +161,8 @@ async fn what_has_ended_is_done_again_as_a_run_of_its_own() {
     let f = Fixture::new().await;
     served(&f).await;
     let lease = f.start_run().await;
+    let early = run(&f.web.config, &format!("ops run retry {}", f.run)).await.unwrap_err();
+    assert!(early.contains("has not ended"), "{early}");
     f.finish_run(lease, "failed").await;
     let code = run(&f.web.config, &format!("ops run retry {}", f.run)).await.unwrap();
     assert!(ends_with(&code, 0), "{code:?}");
