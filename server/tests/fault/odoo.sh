@@ -60,7 +60,7 @@ install() {
     done > /tmp/modules.sql
     echo "insert into public.stand_in (what, container) values ('install $init', '$host');" >> /tmp/modules.sql
     number 1 500 250 100000
-    sql < /tmp/modules.sql 2>&1 || { echo "the database refuses"; exit 1; }
+    sql < /tmp/modules.sql 2>&1 || { echo "the database refuses"; return 1; }
     number 501 2000 250 50000
     say "odoo.modules.loading: Modules loaded."
     say "odoo.service.server: Initiating shutdown"
