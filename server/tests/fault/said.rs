@@ -56,7 +56,9 @@ fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<
         if let Some((_, told)) = text.split_once(" odoo.stand_in: ") {
             let sum = format!("{:x}", std::mem::take(&mut hash).finalize());
             if told != format!("{} said {count} lines, sha256 {sum}", part.container) {
-                return Err(wrong(&format!("there are {count} lines with {sum}, not numbered are {others:?}")));
+                return Err(wrong(&format!(
+                    "there are {count} lines with {sum}, not numbered are {others:?}"
+                )));
             }
             part.complete = true;
             continue;
