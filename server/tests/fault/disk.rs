@@ -5,26 +5,31 @@ use crate::{
     others::{recovered, under_way},
     seed::{self, Figures},
 };
-use nix::sys::statvfs::statvfs;
+use nix::{
+    fcntl::{FallocateFlags, fallocate},
+    sys::statvfs::statvfs,
+};
 use rand::{Rng, rngs::StdRng};
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
 
-/// Folders of the data directory, and their size in MiB. The whole first: what is mounted inside comes after.
-pub const DISKS: [(&str, u64); 3] = [(".", 300), ("control", 300), ("tenants", 300)];
+/// Folders of the data directory, and their size in MiB. The whole first: what is mounted inside comes after. No build
+/// is claimed where less than 2 GiB are free.
+pub const DISKS: [(&str, u64); 3] = [(".", 4096), ("control", 300), ("tenants", 300)];
 const POINTS: [(&str, &str); 3] =
     [("disk-data", "."), ("disk-control", "control"), ("disk-tenants", "tenants")];
 
 /// Mounts a file system of its own there. It is gone with the namespace of the test.
 pub fn mount(at: &Path, size: u64) {
-    fs::create_dir_all(at).unwrap();
-    let at = at.canonicalize().unwrap();
+    // Without a dot at its end.
+    let at: PathBuf = at.components().collect();
+    fs::create_dir_all(&at).unwrap();
     let name = at.display().to_string().replace('/', "-");
     let scratch = std::env::temp_dir().join(format!("odooops-fault-{}-disk{name}", std::process::id()));
     let file = fs::File::create(&scratch).unwrap();
@@ -77,13 +82,11 @@ async fn filled(ground: &mut Ground, folder: &str, chance: &mut StdRng) -> Resul
 fn fill(filler: &Path) {
     let mut file = OpenOptions::new().create(true).append(true).open(filler).unwrap();
     let folder = statvfs(filler.parent().unwrap()).unwrap();
-    let (mut free, block) = (folder.blocks_available() * folder.fragment_size(), vec![0_u8; 1 << 20]);
-    while free > 0 {
-        let part = usize::try_from(free.min(1 << 20)).unwrap();
-        if file.write_all(&block[..part]).is_err() {
-            return;
-        }
-        free -= part as u64;
+    let free = i64::try_from(folder.blocks_available() * folder.fragment_size()).unwrap();
+    let length = i64::try_from(file.metadata().unwrap().len()).unwrap();
+    if free > 0 && fallocate(&file, FallocateFlags::empty(), length, free).is_err() {
+        // Less than was said, because the map of a large file takes room as well: in small pieces.
+        while file.write_all(&[0; 4096]).is_ok() {}
     }
 }
 

@@ -3,7 +3,7 @@
 # judge reads, a web server on 8069. It starts in milliseconds, which is all that it is for.
 #
 # What it prints can be checked: the first line names the container, lines are numbered, and where it ends by itself
-# the last line has the count and the SHA-256 of all lines before it, which also stand in a file of its data folder.
+# the last line has the count and the SHA-256 of all lines before it, taken from a copy in memory: the disk may be full.
 set -u
 b=/bin/busybox
 host=$($b hostname)
@@ -67,7 +67,7 @@ install() {
 }
 
 if [ -n "$stop" ]; then
-    said=/var/lib/odoo/said-$host
+    said=/tmp/said
     { install; echo $? > /tmp/code; } | $b tee "$said"
     sum=$($b sha256sum < "$said")
     say "odoo.stand_in: $host said $($b wc -l < "$said") lines, sha256 ${sum%% *}"

@@ -68,7 +68,7 @@ pub async fn under_way(ground: &mut Ground, chance: &mut StdRng) -> (String, Run
     let (branch, other) = (["staging", "feature-x"][first], ["feature-x", "staging"][first]);
     let run = ground.build(branch).await;
     let build: Duration = ground.usual.values().sum();
-    let delay = build.mul_f64(chance.random_range(0.0..1.1));
+    let delay = build.mul_f64(chance.random_range(0.0..0.9));
     sleep(delay).await;
     let step = ground.events(run).await.ok().and_then(|events| events.last().cloned());
     let at = step.map_or(String::new(), |event| format!("{} {}", event.kind, event.step.unwrap_or_default()));
