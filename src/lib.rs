@@ -4,7 +4,6 @@
 pub mod branch;
 pub mod environment;
 pub mod error;
-pub mod host;
 pub mod id;
 pub mod log;
 pub mod odoo;
@@ -12,7 +11,6 @@ pub mod project;
 pub mod reconcile;
 pub mod run;
 pub mod schedule;
-pub mod status;
 pub mod urls;
 pub mod user;
 

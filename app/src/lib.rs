@@ -7,7 +7,6 @@
 // Views are types that nest as deep as the page does.
 #![recursion_limit = "256"]
 
-pub mod admin;
 pub mod app;
 pub mod branch;
 mod codec;
@@ -20,7 +19,6 @@ pub mod project;
 #[cfg(feature = "ssr")]
 pub mod request;
 pub mod run;
-pub mod schedule;
 pub mod session;
 mod shell;
 #[cfg(feature = "ssr")]

@@ -2,7 +2,6 @@
 
 pub mod api;
 mod builds;
-mod history;
 mod page;
 mod parts;
 

@@ -1,10 +1,7 @@
 //! The page of one build. It is a chunk of its own: who looks at the board does not load the log viewer.
 
 use super::api;
-use super::{
-    history::History,
-    parts::{BuildHead, Facts, Steps},
-};
+use super::parts::{BuildHead, Facts, Steps};
 use crate::{
     error::Fault,
     live::{Live, Topic},
@@ -108,7 +105,6 @@ fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
             <aside class="build-side">
                 <Steps run/>
                 <Facts run/>
-                <History run/>
             </aside>
         </div>
     }
