@@ -113,3 +113,9 @@ impl From<sqlx::Error> for Error {
         }
     }
 }
+
+/// By which functions of the schema say what was wrong.
+#[cfg(feature = "native")]
+pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|error| error.code()).map(Cow::into_owned)
+}

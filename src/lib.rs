@@ -4,6 +4,7 @@
 pub mod branch;
 pub mod environment;
 pub mod error;
+pub mod host;
 pub mod id;
 pub mod log;
 pub mod odoo;
@@ -11,6 +12,7 @@ pub mod project;
 pub mod reconcile;
 pub mod run;
 pub mod schedule;
+pub mod status;
 pub mod urls;
 pub mod user;
 

@@ -2,11 +2,13 @@
 //! and they are complete without script.
 
 use crate::{
+    admin::{HostsPage, QueuePage, StatusPage},
     branch::BoardPage,
     frame::{Frame, NotFoundPage},
     live::Live,
     project::ProjectsPage,
     run::{BuildPage, BuildsPage},
+    schedule::{PlatformSchedulesPage, ProjectSchedulesPage},
     ui::{Now, ToastList, Toasts},
 };
 use leptos::prelude::*;
@@ -34,6 +36,11 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/projects/:slug") view={Lazy::<BoardPage>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/projects/:slug/builds") view={Lazy::<BuildsPage>::new()} ssr=SsrMode::Async/>
                     <Route path=path!("/projects/:slug/builds/:run_id") view={Lazy::<BuildPage>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/projects/:slug/schedules") view={Lazy::<ProjectSchedulesPage>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/admin/schedules") view={Lazy::<PlatformSchedulesPage>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/admin") view={Lazy::<StatusPage>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/admin/queue") view={Lazy::<QueuePage>::new()} ssr=SsrMode::Async/>
+                    <Route path=path!("/admin/hosts") view={Lazy::<HostsPage>::new()} ssr=SsrMode::Async/>
                 </ParentRoute>
             </Routes>
         </Router>

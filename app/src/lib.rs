@@ -7,6 +7,7 @@
 // Views are types that nest as deep as the page does.
 #![recursion_limit = "256"]
 
+pub mod admin;
 pub mod app;
 pub mod branch;
 mod codec;
@@ -19,6 +20,7 @@ pub mod project;
 #[cfg(feature = "ssr")]
 pub mod request;
 pub mod run;
+pub mod schedule;
 pub mod session;
 mod shell;
 #[cfg(feature = "ssr")]

@@ -27,6 +27,15 @@ if (folder) {
         await page.goto('/projects/demo/builds');
         await expect(page.getByTestId('builds')).toBeVisible();
         await shot('builds');
+        for (const name of ['', '/queue', '/hosts', '/schedules']) {
+          await page.goto(`/admin${name}`);
+          await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+          await page.screenshot({
+            path: join(folder, `admin${name.replace('/', '-')}-${viewport.width}-${colorScheme}.png`),
+            animations: 'disabled',
+            fullPage: true,
+          });
+        }
         const runs = await ops.runs();
         for (const status of ['succeeded', 'warning', 'failed', 'running']) {
           const run = runs.find((run) => run.status === status);

@@ -16,11 +16,9 @@ mod labels;
 mod layer;
 pub mod names;
 mod network;
-mod shell;
 mod shim;
 mod spec;
 mod subnet;
-mod transfer;
 
 #[cfg(test)]
 mod docker_tests;
@@ -37,7 +35,6 @@ pub use image::Image;
 pub use labels::Labels;
 pub use layer::{LayerError, LayerRequest, RequirementsFile};
 pub use network::Network;
-pub use shell::Shell;
 pub use shim::Shim;
 pub use spec::{ContainerSpec, Limits, LogRotation, Mount, Tmpfs};
 pub use subnet::{Subnet, SubnetPool};

@@ -17,7 +17,6 @@ mod error;
 mod http_backend;
 mod merge;
 mod network;
-mod node;
 mod quarantine;
 mod reconcile;
 mod remote;

@@ -14,7 +14,7 @@ use crate::{
 };
 use secrecy::ExposeSecret;
 use sqlx::{
-    Connection, Executor, PgPool,
+    Connection, Executor, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -126,10 +126,15 @@ pub async fn open_login(owner: &PgPool, role: Role, password: &Secret) -> Result
 
 /// Whether every migration of this binary is applied. Readiness asks.
 pub async fn is_current(pool: &PgPool) -> Result<bool, PostgresError> {
-    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    let mut conn = pool.acquire().await?;
+    let (applied, known) = migrations(&mut *pool.acquire().await?).await?;
+    Ok(applied >= known)
+}
+
+/// The newest migration that the database has, and the newest of this binary.
+pub async fn migrations(conn: &mut PgConnection) -> Result<(i64, i64), sqlx::Error> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     // The table is sqlx's own and only the owner's: its existence and content cannot be checked at compile time.
     let row =
         conn.fetch_one("select coalesce(max(version), 0) from public._sqlx_migrations where success").await?;
-    Ok(sqlx::Row::try_get::<i64, _>(&row, 0)? >= newest)
+    Ok((sqlx::Row::try_get::<i64, _>(&row, 0)?, known))
 }

@@ -1,7 +1,6 @@
 //! Connections: accepted within bounds, given up when they stall, drained at the end.
 
 use super::{
-    Limits,
     admission::{Admission, Guard},
     exchange::Exchange,
 };
@@ -9,12 +8,9 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 /// Also what is read ahead of a slow reader per connection.
 const BUFFER: usize = 128 * 1024;
@@ -38,26 +34,17 @@ pub async fn serve(listener: TcpListener, exchange: Exchange, stop: Cancellation
             stop: stop.clone(),
             cut: cut.clone(),
         };
-        if let Err(error) = set_options(&stream) {
-            tracing::debug!(%error, "the client left at once");
-            continue;
-        }
         tracker.spawn(connection.serve(stream));
     }
     // From now on the port is free for the next proxy.
     drop(listener);
-    drain(&tracker, &limits, &cut).await;
-    Ok(())
-}
-
-/// Waits for requests under way, as long as they may take.
-pub async fn drain(tracker: &TaskTracker, limits: &Limits, cut: &CancellationToken) {
     tracker.close();
     if tokio::time::timeout(limits.drain, tracker.wait()).await.is_err() {
         tracing::warn!(connections = tracker.len(), "requests still under way are cut off");
         cut.cancel();
         tracker.wait().await;
     }
+    Ok(())
 }
 
 /// The next connection that is let in; None when there was one that is not, or none.
@@ -87,16 +74,20 @@ async fn accept(listener: &TcpListener, admission: &Arc<Admission>) -> Option<(T
     }
 }
 
-pub struct Connection {
-    pub exchange: Arc<Exchange>,
-    pub peer: IpAddr,
-    pub guard: Arc<Guard>,
-    pub stop: CancellationToken,
-    pub cut: CancellationToken,
+struct Connection {
+    exchange: Arc<Exchange>,
+    peer: IpAddr,
+    guard: Arc<Guard>,
+    stop: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Connection {
-    pub async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+    async fn serve(self, stream: TcpStream) {
+        if let Err(error) = set_options(&stream) {
+            tracing::debug!(%error, "the client left at once");
+            return;
+        }
         let limits = &self.exchange.options.limits;
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(limits.write_timeout));

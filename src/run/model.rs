@@ -6,7 +6,6 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -30,8 +29,8 @@ macro_rules! text_enum {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
@@ -186,4 +185,47 @@ pub struct RunSummary {
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub error_message: Option<String>,
+}
+
+text_enum! {
+    /// How one try of a run ended.
+    Outcome {
+        /// Its worker was lost.
+        Requeued = "requeued",
+        /// A step failed in a way that another try may cure.
+        Retried = "retried",
+        /// Its worker ended in order and let go of it.
+        HandedBack = "handed_back",
+        Succeeded = "succeeded",
+        Warning = "warning",
+        Failed = "failed",
+        TimedOut = "timed_out",
+        Canceled = "canceled",
+        Superseded = "superseded",
+    }
+}
+
+/// One try of a run, by one worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct Attempt {
+    /// 1, 2, 3 ... Tries that were handed back are not counted, so numbers come again.
+    pub attempt: i32,
+    pub worker_id: String,
+    pub claimed_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Nothing while it goes on.
+    pub outcome: Option<Outcome>,
+    pub reason: Option<String>,
+}
+
+/// Something that happened to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct Event {
+    pub id: i64,
+    pub r#type: String,
+    pub payload: serde_json::Value,
+    pub created_at: DateTime<Utc>,
 }

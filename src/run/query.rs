@@ -1,4 +1,4 @@
-use super::{RunKind, RunStatus, RunSummary, RunView, Step, StepLine, StepState};
+use super::{Attempt, Event, Outcome, RunKind, RunStatus, RunSummary, RunView, Step, StepLine, StepState};
 use crate::{
     Error, Result,
     branch::{BranchName, Stage},
@@ -158,13 +158,18 @@ pub async fn list(
         .collect()
 }
 
-/// One event of a run's history.
-#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
-pub struct Event {
-    pub id: i64,
-    pub r#type: String,
-    pub payload: Value,
-    pub created_at: chrono::DateTime<chrono::Utc>,
+/// Every try, the first first.
+pub async fn attempts(conn: &mut PgConnection, run: RunId) -> Result<Vec<Attempt>> {
+    let attempts = sqlx::query_as!(
+        Attempt,
+        r#"select attempt as "attempt!", worker_id as "worker_id!", claimed_at as "claimed_at!", started_at, ended_at,
+               outcome as "outcome: Outcome", reason
+           from ops.run_attempts where run_id = $1 order by claim"#,
+        run.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(attempts)
 }
 
 pub async fn events(conn: &mut PgConnection, run: RunId) -> Result<Vec<Event>> {

@@ -133,6 +133,22 @@ async fn production_finishes_what_it_began_and_others_are_canceled() {
 }
 
 #[tokio::test]
+async fn what_is_published_last_replaces_also_what_a_clock_ahead_made_before() {
+    let mut yard = Yard::new().await;
+    let first = yard.environment(Stage::Production).await;
+    sqlx::query!("update ops.environments set created_at = now() + interval '1 hour' where id = $1", first.0)
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    let second = yard.environment(Stage::Production).await;
+    assert_eq!(retire_older(&mut yard.superuser, second).await.unwrap(), 1);
+    assert_eq!(
+        (yard.state(first).await.as_str(), yard.state(second).await.as_str()),
+        ("destroying", "running")
+    );
+}
+
+#[tokio::test]
 async fn an_environment_made_beside_production_never_replaces_it() {
     let mut yard = Yard::new().await;
     let production = yard.environment(Stage::Production).await;

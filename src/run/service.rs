@@ -1,10 +1,10 @@
-use super::{RunKind, RunSummary, RunView, query};
+use super::{Attempt, Event, RunKind, RunSummary, RunView, query};
 use crate::{
     Error, Result,
     access::{Action, Actor, authorise},
     audit,
     branch::{CommitLine, Stage},
-    error::Detail,
+    error::{Detail, sqlstate},
     id::{BranchId, ProjectId, RunId},
     project::{self, Slug},
     urls::Urls,
@@ -27,7 +27,7 @@ pub async fn list(
     query::list(conn, project, None, limit.clamp(1, 1000)).await
 }
 
-pub async fn events(conn: &mut PgConnection, actor: &Actor, id: RunId) -> Result<Vec<query::Event>> {
+pub async fn events(conn: &mut PgConnection, actor: &Actor, id: RunId) -> Result<Vec<Event>> {
     authorise(conn, actor, Action::ViewRun(id)).await?;
     query::events(conn, id).await
 }
@@ -59,8 +59,35 @@ pub async fn cancel_in_txn(conn: &mut PgConnection, actor: &Actor, id: RunId) ->
     .await
 }
 
-fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned())
+/// Does the same once more, as a run of its own: the same commit, for the same stage.
+pub async fn retry_in_txn(conn: &mut PgConnection, actor: &Actor, id: RunId) -> Result<(Slug, RunId)> {
+    authorise(conn, actor, Action::RetryRun(id)).await?;
+    let new = sqlx::query_scalar!(r#"select ops.rerun($1) as "id!""#, id.0).fetch_one(&mut *conn).await;
+    let new = new.map_err(|error| match sqlstate(&error).as_deref() {
+        Some("55000") => Error::conflict(Detail::new("run.not_ended")),
+        Some("P0002") => Error::not_found("run"),
+        _ => error.into(),
+    })?;
+    let row = sqlx::query!(
+        "select p.id, p.slug from ops.runs r join ops.projects p on p.id = r.project_id where r.id = $1",
+        new
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let entry = audit::Entry {
+        action: "run.retry",
+        object_type: "run",
+        object_id: id.to_string(),
+        project: Some(row.id.into()),
+        detail: json!({ "run": new }),
+    };
+    audit::record_in_txn(conn, actor, entry).await?;
+    Ok((Slug::parse(&row.slug)?, new.into()))
+}
+
+pub async fn attempts(conn: &mut PgConnection, actor: &Actor, id: RunId) -> Result<Vec<Attempt>> {
+    authorise(conn, actor, Action::ViewRun(id)).await?;
+    query::attempts(conn, id).await
 }
 
 /// What a build is made from.

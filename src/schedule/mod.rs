@@ -24,6 +24,8 @@ mod service_tests;
 pub use leader::keep_leading;
 pub use model::*;
 #[cfg(feature = "native")]
+pub use query::last_of_task;
+#[cfg(feature = "native")]
 pub use task::perform;
 #[cfg(feature = "native")]
 pub use timing::Timing;

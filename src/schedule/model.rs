@@ -6,7 +6,6 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 text_enum! {
     /// What runs of kind maintenance do, and the platform's own schedules.
@@ -58,6 +57,29 @@ pub struct NewSchedule {
     pub work: Work,
 }
 
+/// What is to be different. What is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct ScheduleChange {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// How a pattern reads, before it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct SchedulePreview {
+    pub reading: String,
+    /// The next times, as clocks of the zone show them.
+    pub next: Vec<String>,
+}
+
 /// A schedule as the console, the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
@@ -78,6 +100,10 @@ pub struct ScheduleView {
     /// Came with the platform: may be stopped, not deleted.
     pub built_in: bool,
     pub next_due_at: Option<DateTime<Utc>>,
+    /// The same as clocks of its zone show it.
+    pub next_due_local: Option<String>,
+    /// The pattern in words; None when it does not read.
+    pub reading: Option<String>,
     /// Why it is never due.
     pub error: Option<String>,
     pub created_at: DateTime<Utc>,

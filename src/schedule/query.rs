@@ -1,4 +1,4 @@
-use super::{MaintenanceTask, ScheduleRun, ScheduleRunState, ScheduleView};
+use super::{MaintenanceTask, ScheduleRun, ScheduleRunState, ScheduleView, Timing};
 use crate::{
     Result,
     branch::BranchName,
@@ -66,7 +66,13 @@ pub async fn list(
     .await?;
     rows.into_iter()
         .map(|row| {
+            let timing = Timing::parse(&row.cron, &row.time_zone).ok();
             Ok(ScheduleView {
+                next_due_local: row
+                    .next_due_at
+                    .zip(timing.as_ref())
+                    .map(|(at, timing)| timing.on_the_wall(at)),
+                reading: timing.as_ref().map(Timing::reading),
                 id: row.id.into(),
                 project_id: row.project_id.map(Into::into),
                 project_slug: row.slug.as_deref().map(Slug::parse).transpose()?,
@@ -99,6 +105,13 @@ pub async fn list(
             })
         })
         .collect()
+}
+
+/// What the platform's own work of a kind came to when it was last done.
+pub async fn last_of_task(conn: &mut PgConnection, task: MaintenanceTask) -> Result<Option<ScheduleRun>> {
+    let all = list(conn, None, None).await?;
+    let own = all.into_iter().filter(|schedule| schedule.project_id.is_none() && schedule.task == Some(task));
+    Ok(own.filter_map(|schedule| schedule.last).max_by_key(|last| last.due_at))
 }
 
 /// The newest first.
@@ -172,6 +185,30 @@ pub async fn set_enabled(
         "update ops.schedules set enabled = $2, next_due_at = $3 where id = $1",
         id.0,
         enabled,
+        next_due_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether it was there.
+pub async fn change(
+    conn: &mut PgConnection,
+    id: ScheduleId,
+    name: &str,
+    cron: &str,
+    time_zone: &str,
+    next_due_at: Option<DateTime<Utc>>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update ops.schedules set name = $2, cron = $3, time_zone = $4,
+             next_due_at = case when enabled then $5::timestamptz end
+         where id = $1",
+        id.0,
+        name,
+        cron,
+        time_zone,
         next_due_at
     )
     .execute(conn)

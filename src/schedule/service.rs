@@ -1,6 +1,6 @@
 //! What people do with schedules.
 
-use super::{NewSchedule, ScheduleRun, ScheduleView, Timing, Work, query};
+use super::{NewSchedule, ScheduleChange, SchedulePreview, ScheduleRun, ScheduleView, Timing, Work, query};
 use crate::{
     Detail, Error, Result,
     access::{Action, Actor, authorise},
@@ -47,10 +47,7 @@ pub async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewSche
         None => None,
     };
     authorise(conn, actor, Action::CreateSchedule(project)).await?;
-    let name = new.name.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(Error::invalid("name", Detail::new("schedule.name_length")));
-    }
+    let name = check_name(&new.name)?;
     let (cron, time_zone) = (new.cron.trim(), new.time_zone.as_deref().unwrap_or("UTC"));
     let (_, next_due_at) = Timing::parse_for_use(cron, time_zone, query::now(conn).await?)?;
     let (kind, params) = match (&new.work, project) {
@@ -86,14 +83,67 @@ pub async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewSche
         next_due_at,
         created_by: actor.user_id,
     };
-    query::insert(conn, row).await.map_err(|error| {
+    query::insert(conn, row).await.map_err(taken(name))?;
+    record(conn, actor, "schedule.create", id, project, detail).await?;
+    Ok(id)
+}
+
+fn check_name(name: &str) -> Result<&str> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(Error::invalid("name", Detail::new("schedule.name_length")));
+    }
+    Ok(name)
+}
+
+fn taken(name: &str) -> impl Fn(sqlx::Error) -> Error {
+    move |error| {
         if error.as_database_error().and_then(|e| e.constraint()) == Some("schedules_name_key") {
             return Error::invalid("name", Detail::new("schedule.name_taken").with("name", name));
         }
         error.into()
-    })?;
-    record(conn, actor, "schedule.create", id, project, detail).await?;
-    Ok(id)
+    }
+}
+
+/// How a pattern reads, and the next three times.
+pub async fn preview(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    cron: &str,
+    time_zone: &str,
+) -> Result<SchedulePreview> {
+    authorise(conn, actor, Action::ListProjects).await?;
+    let (timing, first) = Timing::parse_for_use(cron.trim(), time_zone.trim(), query::now(conn).await?)?;
+    let times = std::iter::successors(Some(first), |time| timing.next_after(*time));
+    Ok(SchedulePreview {
+        reading: timing.reading(),
+        next: times.take(3).map(|time| timing.on_the_wall(time)).collect(),
+    })
+}
+
+/// Another name or time; and whether it goes on.
+pub async fn change_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: ScheduleId,
+    change: &ScheduleChange,
+) -> Result<()> {
+    let owner = administered(conn, actor, id).await?;
+    if change.name.is_some() || change.cron.is_some() || change.time_zone.is_some() {
+        let name = check_name(change.name.as_deref().unwrap_or(&owner.name))?;
+        let cron = change.cron.as_deref().unwrap_or(&owner.cron).trim();
+        let time_zone = change.time_zone.as_deref().unwrap_or(&owner.time_zone).trim();
+        let (_, next_due_at) = Timing::parse_for_use(cron, time_zone, query::now(conn).await?)?;
+        if !query::change(conn, id, name, cron, time_zone, Some(next_due_at)).await.map_err(taken(name))? {
+            return Err(Error::not_found("schedule"));
+        }
+        let detail = json!({ "name": name, "cron": cron, "time_zone": time_zone, "before": owner.name });
+        record(conn, actor, "schedule.change", id, owner.project_id, detail).await?;
+    }
+    match change.enabled {
+        Some(enabled) => set_enabled_in_txn(conn, actor, id, enabled).await,
+        None => Ok(()),
+    }
 }
 
 /// Stops it, or lets it go on: from the next time that it is due, whatever was missed.

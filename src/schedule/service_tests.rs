@@ -1,7 +1,8 @@
 //! Who may do what with schedules, and what is refused at which field.
 
-use super::{MaintenanceTask, NewSchedule, ScheduleRunState, Work, fixture::Yard, service};
+use super::{MaintenanceTask, NewSchedule, ScheduleChange, ScheduleRunState, Work, fixture::Yard, service};
 use crate::{Error, access::Actor, branch::BranchName, id::ScheduleId, project::Slug};
+use sqlx::PgConnection;
 
 fn code(error: &Error) -> String {
     error.detail().map_or_else(|| error.to_string(), |detail| detail.code.clone().into_owned())
@@ -196,4 +197,61 @@ async fn what_makes_no_schedule_is_refused_at_its_field() {
     }
     let elsewhere = NewSchedule { project: Some(Slug::parse("nowhere").unwrap()), ..good };
     assert_eq!(code(&yard.create(&yard.admin, &elsewhere).await.unwrap_err()), "project");
+}
+
+#[tokio::test]
+async fn a_changed_schedule_is_due_by_its_new_time() {
+    let yard = Yard::new().await;
+    let admin = yard.admin;
+    let mut txn = yard.begin(&admin).await;
+    let id = service::create_in_txn(&mut txn, &admin, &yard.hourly()).await.unwrap();
+    let other = NewSchedule { name: "other".to_owned(), ..yard.hourly() };
+    service::create_in_txn(&mut txn, &admin, &other).await.unwrap();
+    let before = service::view(&mut txn, &admin, id).await.unwrap();
+    let zone = Some("Europe/Brussels".to_owned());
+    let change =
+        ScheduleChange { cron: Some("30 2 1 1 *".to_owned()), time_zone: zone, ..ScheduleChange::default() };
+    service::change_in_txn(&mut txn, &admin, id, &change).await.unwrap();
+    let after = service::view(&mut txn, &admin, id).await.unwrap();
+    assert_eq!((&after.name, after.cron.as_str()), (&before.name, "30 2 1 1 *"));
+    let local = after.next_due_local.unwrap();
+    assert!(local.ends_with("-01-01 02:30 CET"), "{local}");
+    assert!(after.reading.unwrap().contains("02:30"));
+
+    let refused = async |txn: &mut PgConnection, change: ScheduleChange| {
+        code(&service::change_in_txn(txn, &admin, id, &change).await.unwrap_err())
+    };
+    let cron = ScheduleChange { cron: Some("0 0 30 2 *".to_owned()), ..ScheduleChange::default() };
+    assert_eq!(refused(&mut txn, cron).await, "schedule.never");
+    let name = ScheduleChange { name: Some(" ".to_owned()), ..ScheduleChange::default() };
+    assert_eq!(refused(&mut txn, name).await, "schedule.name_length");
+
+    // A stopped one is not due, whatever it is changed to.
+    let stop =
+        ScheduleChange { enabled: Some(false), cron: Some("@daily".to_owned()), ..ScheduleChange::default() };
+    service::change_in_txn(&mut txn, &admin, id, &stop).await.unwrap();
+    let stopped = service::view(&mut txn, &admin, id).await.unwrap();
+    assert_eq!((stopped.enabled, stopped.next_due_at, stopped.cron.as_str()), (false, None, "@daily"));
+    let cron = ScheduleChange { cron: Some("@hourly".to_owned()), ..ScheduleChange::default() };
+    service::change_in_txn(&mut txn, &admin, id, &cron).await.unwrap();
+    assert_eq!(service::view(&mut txn, &admin, id).await.unwrap().next_due_at, None);
+
+    // Last: what PostgreSQL refuses ends the transaction.
+    let taken = ScheduleChange { name: Some("other".to_owned()), ..ScheduleChange::default() };
+    assert_eq!(refused(&mut txn, taken).await, "schedule.name_taken");
+}
+
+#[tokio::test]
+async fn a_pattern_is_read_before_it_counts() {
+    let yard = Yard::new().await;
+    let admin = yard.admin;
+    let mut txn = yard.begin(&admin).await;
+    let preview = service::preview(&mut txn, &admin, " 0 12 * * * ", "Asia/Tokyo").await.unwrap();
+    assert!(preview.reading.contains("12:00"), "{}", preview.reading);
+    assert_eq!(preview.next.len(), 3);
+    assert!(preview.next.iter().all(|time| time.ends_with("12:00 JST")), "{:?}", preview.next);
+    let refused = service::preview(&mut txn, &admin, "0 12 * *", "UTC").await.unwrap_err();
+    assert_eq!(code(&refused), "schedule.cron");
+    let refused = service::preview(&mut txn, &admin, "@daily", "Mars/Olympus").await.unwrap_err();
+    assert_eq!(code(&refused), "schedule.time_zone");
 }

@@ -69,6 +69,16 @@ impl Timing {
         None
     }
 
+    /// The pattern in words, such as "At 02:30, on Monday."
+    pub fn reading(&self) -> String {
+        self.cron.describe()
+    }
+
+    /// A moment as clocks of the zone show it, such as "Mon 2026-03-30 02:30 CEST".
+    pub fn on_the_wall(&self, at: DateTime<Utc>) -> String {
+        at.with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M %Z").to_string()
+    }
+
     /// How many times it is due after the first and until the second, counted to a thousand.
     pub fn times_between(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> i32 {
         let times = std::iter::successors(self.next_after(after), |time| self.next_after(*time));
@@ -106,6 +116,17 @@ mod tests {
             .take_while(|time| *time <= at(end))
             .map(|time| time.format("%d %H:%M").to_string())
             .collect()
+    }
+
+    #[test]
+    fn patterns_and_times_read_as_people_say_them() {
+        let timing = Timing::parse("30 2 * * 1", "Europe/Brussels").unwrap();
+        assert!(
+            timing.reading().contains("02:30") && timing.reading().contains("Monday"),
+            "{}",
+            timing.reading()
+        );
+        assert_eq!(timing.on_the_wall(at("2026-03-30T00:30:00Z")), "Mon 2026-03-30 02:30 CEST");
     }
 
     /// Brussels goes from 02:00 to 03:00 on 29 March 2026 (01:00 UTC) and from 03:00 to 02:00 on 25 October (01:00

@@ -6,7 +6,7 @@ use crate::report::Tally;
 use crate::setup::{Consent, Purpose, prepare};
 use crate::step::{Step, show_log};
 use crate::toolchain::WASM;
-use crate::{bench, budget, sqlx};
+use crate::{bench, budget, catalogue, sqlx};
 use anyhow::{Result, bail};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub fn all(machine: &Machine) -> Result<Tally> {
     }
     tally = tally.plus(advisories(machine)?);
     tally = tally.plus(judge("queries", queries(machine)));
+    tally = tally.plus(judge("schema documents", catalogue::check(machine)));
     Ok(tally.plus(judge("budget", weight(machine))))
 }
 

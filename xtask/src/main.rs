@@ -8,6 +8,7 @@ mod apt_sources;
 mod bench;
 mod budget;
 mod build;
+mod catalogue;
 mod chaos;
 mod check;
 mod docker;
@@ -74,7 +75,7 @@ enum Task {
         #[arg(long, requires = "chaos")]
         point: Option<String>,
     },
-    /// Formatting, lints, documentation, dependencies, recorded queries, size of the browser part
+    /// Formatting, lints, documentation, dependencies, recorded queries, schema documents, size of the browser part
     Check {
         #[arg(long)]
         yes: bool,
@@ -100,6 +101,14 @@ enum Task {
         /// Build it again even if it is there
         #[arg(long)]
         rebuild: bool,
+    },
+    /// Write the schema's diagrams and its DBML in docs/schema, from a migrated database
+    Catalogue {
+        #[arg(long)]
+        yes: bool,
+        /// Change nothing; fail if they are not current
+        #[arg(long)]
+        check: bool,
     },
     /// Record the description of every SQL query in .sqlx
     Sqlx {
@@ -137,6 +146,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Doctor => doctor::run(&machine),
         Task::Bench { names, yes } => bench::run(&machine, Consent::from_flag(yes), &names),
         Task::Image { yes, rebuild } => image::run(&machine, Consent::from_flag(yes), rebuild),
+        Task::Catalogue { yes, check } => catalogue::run(&machine, Consent::from_flag(yes), check),
         Task::Sqlx { yes, check } => sqlx::run(&machine, Consent::from_flag(yes), check),
     }
 }

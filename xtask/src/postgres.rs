@@ -72,6 +72,16 @@ impl<'a> Cluster<'a> {
         })
     }
 
+    /// What the last of these statements answers, its columns as psql shows them without a frame.
+    pub fn query(&self, sql: &str) -> Result<String> {
+        let mut command = self.psql(OWNER, DATABASE);
+        let output = command.args(["--tuples-only", "--no-align", "--command", sql]).output()?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn create(&self) -> Result<()> {
         let secret = self.directory.join("password");
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&secret)?;

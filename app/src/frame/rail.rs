@@ -11,18 +11,21 @@ use odooops::user::Me;
 pub fn Rail(me: Option<Me>, drawer: Drawer) -> impl IntoView {
     let slug = current_slug();
     let location = use_location();
-    let on_builds = Memo::new(move |_| location.pathname.get().contains("/builds"));
+    let part = Memo::new(move |_| location.pathname.get().split('/').nth(3).map(str::to_owned));
     let links = move || {
         slug.get().map(|slug| {
             let board = format!("/projects/{slug}");
-            let current = move |here: bool| here.then_some("page");
+            let current = move |page: Option<&str>| part.with(|part| (part.as_deref() == page).then_some("page"));
             view! {
                 <p class="rail-project" title=slug.clone()>{slug.clone()}</p>
-                <a class="rail-link" href=board.clone() aria-current=move || current(!on_builds.get())>
+                <a class="rail-link" href=board.clone() aria-current=move || current(None)>
                     <Glyph icon=Icon::SquareKanban/>{say!(frame.board)}
                 </a>
-                <a class="rail-link" href=format!("{board}/builds") aria-current=move || current(on_builds.get())>
+                <a class="rail-link" href=format!("{board}/builds") aria-current=move || current(Some("builds"))>
                     <Glyph icon=Icon::Hammer/>{say!(frame.builds)}
+                </a>
+                <a class="rail-link" href=format!("{board}/schedules") aria-current=move || current(Some("schedules"))>
+                    <Glyph icon=Icon::CalendarClock/>{say!(frame.schedules)}
                 </a>
             }
         })
@@ -39,11 +42,30 @@ pub fn Rail(me: Option<Me>, drawer: Drawer) -> impl IntoView {
             </div>
             <A attr:class="rail-link" href="/" exact=true><Glyph icon=Icon::FolderGit2/>{say!(frame.projects)}</A>
             {links}
+            {me.as_ref().is_some_and(|me| me.platform_admin).then(|| view! { <Platform/> })}
             <div class="rail-foot">
                 <ThemeSwitch/>
                 {me.map(|me| view! { <Account me/> })}
             </div>
         </nav>
+    }
+    .into_any()
+}
+
+/// Of the platform, for its administrators.
+#[component]
+fn Platform() -> impl IntoView {
+    let pages = [
+        ("/admin", Icon::Activity, say!(frame.status)),
+        ("/admin/queue", Icon::ListOrdered, say!(frame.queue)),
+        ("/admin/hosts", Icon::Server, say!(frame.hosts)),
+        ("/admin/schedules", Icon::CalendarClock, say!(frame.schedules)),
+    ];
+    view! {
+        <p class="rail-project">{say!(frame.platform)}</p>
+        {pages.map(|(href, icon, name)| view! {
+            <A attr:class="rail-link" href=href exact=true><Glyph icon/>{name}</A>
+        })}
     }
     .into_any()
 }

@@ -10,6 +10,15 @@ use leptos_router::hooks::use_location;
 /// The way to this page as its address tells it: text, and where it leads unless one is there.
 fn crumbs(path: &str) -> Vec<(String, Option<String>)> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
+    if path.starts_with("/admin") {
+        let page = match parts.nth(1) {
+            Some("queue") => say!(frame.queue),
+            Some("hosts") => say!(frame.hosts),
+            Some("schedules") => say!(frame.schedules),
+            _ => say!(frame.status),
+        };
+        return vec![(say!(frame.platform).to_owned(), None), (page.to_owned(), None)];
+    }
     let mut way = vec![(say!(frame.projects).to_owned(), Some("/".to_owned()))];
     if let (Some("projects"), Some(slug)) = (parts.next(), parts.next()) {
         let board = format!("/projects/{slug}");
@@ -19,6 +28,7 @@ fn crumbs(path: &str) -> Vec<(String, Option<String>)> {
                 way.push((say!(frame.builds).to_owned(), Some(format!("{board}/builds"))));
                 way.push((say!(frame.build).to_owned(), None));
             }
+            (Some("schedules"), _) => way.push((say!(frame.schedules).to_owned(), None)),
             (Some("builds"), None) => way.push((say!(frame.builds).to_owned(), None)),
             _ => {}
         }
@@ -130,6 +140,7 @@ mod tests {
         };
         assert_eq!(way("/"), "Projects>");
         assert_eq!(way("/projects/demo"), "Projects>/ demo>");
+        assert_eq!(way("/admin/queue"), "Platform> Queue>");
         assert_eq!(way("/projects/demo/builds"), "Projects>/ demo>/projects/demo Builds>");
         assert_eq!(
             way("/projects/demo/builds/1"),

@@ -243,9 +243,10 @@ impl Live {
         self.server_build.set(Some(build));
         self.link.set(Link::Online);
         let again = page(|inner| std::mem::take(&mut inner.failures) > 0);
-        // Nothing is sent of the list at first, so what changed meanwhile would never be told.
+        // Nothing is sent of these at first, so what changed meanwhile would never be told.
         if again {
             self.told(Topic::Projects, None, "null");
+            self.told(Topic::Platform, None, "null");
         }
     }
 

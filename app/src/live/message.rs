@@ -25,6 +25,8 @@ pub enum Topic {
     Log(RunId),
     /// The list of projects: a hint (`null`) to load it again, nothing at first.
     Projects,
+    /// Queue, hosts, schedules, for the platform's administrators: a hint like that of the projects.
+    Platform,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

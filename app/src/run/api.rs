@@ -5,7 +5,7 @@ use leptos::{prelude::*, server_fn::codec::GetUrl};
 use odooops::{
     id::RunId,
     project::Slug,
-    run::{RunSummary, RunView},
+    run::{Attempt, Event, RunSummary, RunView},
 };
 
 /// One build with its steps.
@@ -46,6 +46,48 @@ pub async fn rebuild_run(id: RunId) -> Result<RunId, Fault> {
             let mut txn = visitor.begin().await?;
             let (slug, run) =
                 odooops::branch::service::rebuild_of_run_in_txn(&mut txn, &visitor.actor, id).await?;
+            txn.commit().await?;
+            go_on_at(&format!("/projects/{slug}/builds/{run}"));
+            Ok(run)
+        }
+        .await,
+    )
+}
+
+/// Every try of a run, the first first.
+#[server(name = LoadAttempts, prefix = "/api/console", endpoint = "run/attempts", input = GetUrl, output = Json)]
+pub async fn attempts(id: RunId) -> Result<Vec<Attempt>, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            odooops::run::service::attempts(&mut txn, &visitor.actor, id).await
+        }
+        .await,
+    )
+}
+
+/// Everything that happened to a run, in order.
+#[server(name = LoadEvents, prefix = "/api/console", endpoint = "run/events", input = GetUrl, output = Json)]
+pub async fn events(id: RunId) -> Result<Vec<Event>, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            odooops::run::service::events(&mut txn, &visitor.actor, id).await
+        }
+        .await,
+    )
+}
+
+/// Does a run that has ended once more: the same commit.
+#[server(prefix = "/api/console", endpoint = "run/retry", output = Json)]
+pub async fn retry_run(id: RunId) -> Result<RunId, Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            let (slug, run) = odooops::run::service::retry_in_txn(&mut txn, &visitor.actor, id).await?;
             txn.commit().await?;
             go_on_at(&format!("/projects/{slug}/builds/{run}"));
             Ok(run)

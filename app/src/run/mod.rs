@@ -2,6 +2,7 @@
 
 pub mod api;
 mod builds;
+mod history;
 mod page;
 mod parts;
 

@@ -1,7 +1,10 @@
 //! The page of one build. It is a chunk of its own: who looks at the board does not load the log viewer.
 
 use super::api;
-use super::parts::{BuildHead, Facts, Steps};
+use super::{
+    history::History,
+    parts::{BuildHead, Facts, Steps},
+};
 use crate::{
     error::Fault,
     live::{Live, Topic},
@@ -105,6 +108,7 @@ fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
             <aside class="build-side">
                 <Steps run/>
                 <Facts run/>
+                <History run/>
             </aside>
         </div>
     }

@@ -1,7 +1,7 @@
 //! The parts of a build's page: head, steps, facts.
 
 use super::{
-    api::{CancelRun, RebuildRun},
+    api::{CancelRun, RebuildRun, RetryRun},
     step_name,
 };
 use crate::{
@@ -73,6 +73,7 @@ fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
     // Made here and not where they are shown: the refusal outlives the button.
     let cancel = ServerAction::<CancelRun>::new();
     let rebuild = ServerAction::<RebuildRun>::new();
+    let retry = ServerAction::<RetryRun>::new();
     let slug = run.with_untracked(|run| run.project_slug.clone());
     view! {
         <div class="actions">
@@ -83,11 +84,15 @@ fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
             })}
             {move || match ended.get() {
                 false => (!canceled.get()).then(|| view! { <Cancel run action=cancel/> }.into_any()),
-                true => on_branch.get().then(|| view! { <Rebuild run action=rebuild/> }.into_any()),
+                true => Some(view! {
+                    <Retry run action=retry/>
+                    {on_branch.get().then(|| view! { <Rebuild run action=rebuild/> })}
+                }
+                .into_any()),
             }}
             <div class="action-answer" aria-live="polite">
                 {move || cancel.value().get().and_then(Result::err).map(refused)}
-                {move || rebuild.value().get().map(|answer| match answer {
+                {move || rebuild.value().get().or_else(|| retry.value().get()).map(|answer| match answer {
                     Ok(new) => view! {
                         <p class="muted" data-testid="rebuilt">
                             {say!(run.rebuilt)}" "<a class="link" href=build_href(&slug, new)>{say!(run.rebuilt_open)}</a>
@@ -135,6 +140,26 @@ fn Rebuild(run: RwSignal<RunView>, action: ServerAction<RebuildRun>) -> impl Int
             <input type="hidden" name="id" value=id.to_string()/>
             <button class="button" type="submit" title=say!(run.rebuild_why) disabled=action.pending() on:click=ask>
                 <Glyph icon=Icon::RefreshCw/>{say!(run.rebuild)}
+            </button>
+        </ActionForm>
+    }
+    .into_any()
+}
+
+/// The same commit once more, where Rebuild takes the branch's latest.
+#[component]
+fn Retry(run: RwSignal<RunView>, action: ServerAction<RetryRun>) -> impl IntoView {
+    let id = run.with_untracked(|run| run.id);
+    let ask = move |event: web_sys::MouseEvent| {
+        if !may_rebuild(run.with_untracked(|run| run.stage)) {
+            event.prevent_default();
+        }
+    };
+    view! {
+        <ActionForm action>
+            <input type="hidden" name="id" value=id.to_string()/>
+            <button class="button" type="submit" title=say!(run.retry_why) disabled=action.pending() on:click=ask>
+                {say!(run.retry)}
             </button>
         </ActionForm>
     }

@@ -71,6 +71,15 @@ impl Client {
         self.read(self.send(Method::POST, path, Some(body), Some(ANSWER_WITHIN)).await?).await
     }
 
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        self.read(self.send(Method::PATCH, path, Some(body), Some(ANSWER_WITHIN)).await?).await
+    }
+
+    /// For what is told something and answers with nothing.
+    pub async fn tell(&self, path: &str, body: &impl Serialize) -> Result<(), CliError> {
+        self.send(Method::POST, path, Some(body), Some(ANSWER_WITHIN)).await.map(drop)
+    }
+
     /// For what answers with nothing.
     pub async fn act(&self, method: Method, path: &str) -> Result<(), CliError> {
         self.send(method, path, None::<&()>, Some(ANSWER_WITHIN)).await.map(drop)

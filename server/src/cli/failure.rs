@@ -16,7 +16,7 @@ pub enum CliError {
     #[error("the token would travel unencrypted: use https, or http only to this machine")]
     ClearText,
     #[error("{0}")]
-    Join(String),
+    Usage(&'static str),
     #[error("writing the output: {0}")]
     Output(#[from] std::io::Error),
 }

@@ -7,11 +7,15 @@ mod client;
 mod env;
 mod failure;
 mod follow;
-mod joining;
+mod gc;
 mod output;
 mod project;
+mod queue;
 mod run;
+mod schedule;
+mod status;
 mod token;
+mod worker;
 
 pub use client::Client;
 pub use failure::CliError;
@@ -64,18 +68,40 @@ pub struct LoginLink {
     reach: Reach,
 }
 
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub struct Gc {
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    arguments: gc::Arguments,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Projects: create, list, show.
     Project(Group<project::Command>),
     /// Branches of a project: list, move, on-push.
     Branch(Group<branch::Command>),
-    /// Runs: list, show, logs, cancel, rebuild.
+    /// Runs: list, show, logs, events, cancel, retry, rebuild.
     Run(Group<run::Command>),
     /// Environments: create, wait, show, list, destroy.
     Env(Group<env::Command>),
-    /// Machines of the installation: token, join, revoke.
-    Worker(Group<joining::Command>),
+    /// The queue of all projects: list, priority.
+    Queue(Group<queue::Command>),
+    /// The processes that take runs: list, drain.
+    Worker(Group<worker::Command>),
+    /// What is done again and again: list, create, change, run, history, enable, disable, delete.
+    Schedule(Group<schedule::Command>),
+    /// How the platform is. Ends with 1 when something is to be seen to.
+    Status(Status),
+    /// What has no owner: what would be removed, and what was moved out of the way.
+    Gc(Gc),
     /// API tokens: create, list, revoke.
     Token(Group<token::Command>),
     /// Prints a link that signs the administrator in, once, within 15 minutes.
@@ -99,9 +125,18 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, CliError
         Command::Token(group) => {
             token::run(group.command, &group.reach.client(config)?, group.reach.output()).await
         }
+        Command::Queue(group) => {
+            queue::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+        }
         Command::Worker(group) => {
-            let (client, output) = (group.reach.client(config)?, group.reach.output());
-            joining::run(group.command, &client, output, config).await
+            worker::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+        }
+        Command::Schedule(group) => {
+            schedule::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+        }
+        Command::Status(Status { reach }) => status::run(&reach.client(config)?, reach.output()).await,
+        Command::Gc(Gc { reach, arguments }) => {
+            gc::run(arguments, &reach.client(config)?, reach.output()).await
         }
         Command::LoginLink(link) => {
             let made = link.reach.client(config)?.login_link().await?;

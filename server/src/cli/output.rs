@@ -76,7 +76,7 @@ pub fn duration(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Strin
     }
 }
 
-fn seconds(all: i64) -> String {
+pub fn seconds(all: i64) -> String {
     match (all / 3600, all / 60 % 60, all % 60) {
         (0, 0, s) => format!("{s}s"),
         (0, m, s) => format!("{m}m {s}s"),

@@ -7,7 +7,7 @@ use crate::http::Queued;
 use clap::Subcommand;
 use odooops::{
     id::RunId,
-    run::{RunSummary, RunView},
+    run::{Attempt, Event, RunSummary, RunView},
 };
 use reqwest::Method;
 use std::process::ExitCode;
@@ -34,6 +34,12 @@ pub enum Command {
         #[arg(long, default_value_t = 0)]
         after: i64,
     },
+    /// Everything that happened to a run, in order.
+    Events { run: RunId },
+    /// Every try of a run: who had it, and how that ended.
+    Attempts { run: RunId },
+    /// Does a run that has ended once more: the same commit, for the same stage.
+    Retry { run: RunId },
     /// Ends a run and removes what it made.
     Cancel { run: RunId },
     /// Builds the branch of a run again: its latest commit, for the same stage.
@@ -69,6 +75,30 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
             let queued: Queued = client.post(&format!("/runs/{run}/rebuild"), &nothing).await?;
             output.show(&queued, |queued| format!("Build {} is queued.", queued.run_id))?;
         }
+        Command::Events { run } => {
+            let events: Vec<Event> = client.get(&format!("/runs/{run}/events")).await?;
+            output.list(&events, &["WHEN", "EVENT", "WHAT"], |event| {
+                vec![moment(Some(event.created_at)), event.r#type.clone(), facts(&event.payload)]
+            })?;
+        }
+        Command::Attempts { run } => {
+            let attempts: Vec<Attempt> = client.get(&format!("/runs/{run}/attempts")).await?;
+            output.list(&attempts, &["ATTEMPT", "WORKER", "CLAIMED", "TOOK", "OUTCOME", "REASON"], |a| {
+                vec![
+                    a.attempt.to_string(),
+                    a.worker_id.clone(),
+                    moment(Some(a.claimed_at)),
+                    duration(Some(a.claimed_at), a.ended_at),
+                    a.outcome.map_or_else(|| "under way".to_owned(), |outcome| outcome.to_string()),
+                    a.reason.clone().unwrap_or_default(),
+                ]
+            })?;
+        }
+        Command::Retry { run } => {
+            let nothing = serde_json::json!({});
+            let queued: Queued = client.post(&format!("/runs/{run}/retry"), &nothing).await?;
+            output.show(&queued, |queued| format!("Run {} is queued.", queued.run_id))?;
+        }
         Command::Cancel { run } => {
             client.act(Method::POST, &format!("/runs/{run}/cancel")).await?;
             let done = serde_json::json!({ "run_id": run, "cancel_requested": true });
@@ -76,6 +106,16 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `step=install, ok=false`: what an event says, without JSON's marks.
+fn facts(payload: &serde_json::Value) -> String {
+    let Some(fields) = payload.as_object() else { return payload.to_string() };
+    let fact = |(name, value): (&String, &serde_json::Value)| match value {
+        serde_json::Value::String(text) => format!("{name}={text}"),
+        value => format!("{name}={value}"),
+    };
+    fields.iter().map(fact).collect::<Vec<_>>().join(", ")
 }
 
 fn text(run: &RunView) -> String {

@@ -18,15 +18,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use api::Problem;
 pub use api::{
-    AdminPassword, CreatedToken, EnvironmentRequest, HostTokenRequest, Invitation, LoginLink, MoveRequest,
-    NewToken, OnPushRequest, ProblemBody, ProjectRequest, Queued, Revoked,
+    CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest, LoginLink, MoveRequest,
+    NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued,
 };
 pub use auth::{ClientAddress, Identity};
-pub use git::read as read_sources;
 pub use web::Web;
 
+use api::Problem;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state as with},

@@ -5,7 +5,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use reqwest::{Client, Method};
+use reqwest::Client;
 use serde_json::Value;
 use std::{
     fs::OpenOptions,
@@ -23,15 +23,14 @@ const LOOK: Duration = Duration::from_millis(10);
 
 pub struct Daemon {
     scratch: PathBuf,
-    live_restore: bool,
     child: Child,
 }
 
 impl Daemon {
-    /// With `live_restore` containers outlive the daemon.
+    /// With `live_restore` containers outlive the daemon that is killed before.
     pub async fn start(scratch: &Path, live_restore: bool) -> Self {
         let child = spawn(scratch, live_restore);
-        let mut daemon = Self { scratch: scratch.to_owned(), live_restore, child };
+        let mut daemon = Self { scratch: scratch.to_owned(), child };
         daemon.accepts().await;
         daemon
     }
@@ -72,14 +71,14 @@ impl Daemon {
     }
 
     /// Starts it again; when it took connections.
-    pub async fn start_again(&mut self) -> Instant {
-        self.child = spawn(&self.scratch, self.live_restore);
+    pub async fn start_again(&mut self, live_restore: bool) -> Instant {
+        self.child = spawn(&self.scratch, live_restore);
         self.accepts().await;
         Instant::now()
     }
 
-    pub async fn call(&self, method: Method, path: &str) -> Value {
-        let answer = self.client().request(method, format!("http://docker{path}")).send().await.unwrap();
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.client().get(format!("http://docker{path}")).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap_or_default());
         answer.json().await.unwrap_or(Value::Null)
     }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, Row};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 use tokio::{
@@ -36,7 +36,8 @@ pub struct Ground {
     pub daemon: Daemon,
     pub docker: Docker,
     pub ledger: Ledger,
-    pub scratch: PathBuf,
+    /// Runs that may end as failed, with the platform named as the reason.
+    pub forgiven: BTreeSet<RunId>,
     /// How long each step takes when nothing is broken.
     pub usual: BTreeMap<String, Duration>,
     /// A branch's last acknowledged run.
@@ -47,22 +48,21 @@ pub struct Ground {
 /// One event of a run.
 #[derive(Debug, Clone)]
 pub struct Event {
-    pub id: i64,
     pub kind: String,
     pub step: Option<String>,
-    pub at: f64,
 }
 
 impl Ground {
-    pub async fn prepare(scratch: &Path, live_restore: bool, flags: &[&str]) -> Self {
-        let daemon = Daemon::start(scratch, live_restore).await;
+    /// `plan` names what is special: flags, variables, disks.
+    pub async fn prepare(scratch: &Path, plan: Setting) -> Self {
+        let daemon = Daemon::start(scratch, true).await;
         let image = small_image::import(&daemon, "1").await;
         let ledger = Ledger::open(scratch);
         let follower = ledger.follow(&daemon);
-        let mut all = vec![format!("--odoo-image={image}"), format!("--odoo-build-image={image}")];
-        all.push("--worker-concurrency=2".to_owned());
-        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let setting = Setting { docker: daemon.socket(), flags: all, within: Some(scratch.to_owned()) };
+        let mut flags = vec![format!("--odoo-image={image}"), format!("--odoo-build-image={image}")];
+        flags.push("--worker-concurrency=2".to_owned());
+        flags.extend(plan.flags.iter().cloned());
+        let setting = Setting { docker: daemon.socket(), flags, within: Some(scratch.to_owned()), ..plan };
         let installation = Installation::start_with(setting).await;
         let docker = installation.docker().await.unwrap();
         let mut ground = Self {
@@ -70,7 +70,7 @@ impl Ground {
             daemon,
             docker,
             ledger,
-            scratch: scratch.to_owned(),
+            forgiven: BTreeSet::new(),
             usual: BTreeMap::new(),
             last: BTreeMap::new(),
             follower,
@@ -175,15 +175,20 @@ impl Ground {
         sqlx::query_scalar!("select status from ops.runs where id = $1", run.0).fetch_one(&mut conn).await
     }
 
-    /// Requests without pause to production, which no fault test builds again.
-    pub async fn traffic(&self) -> Traffic {
-        let mut conn = self.installation.superuser().await.unwrap();
+    /// The host name of the environment that no fault test builds again.
+    pub async fn production(&self) -> Result<String, String> {
+        let mut conn = self.installation.superuser().await.map_err(|error| error.to_string())?;
         let host = sqlx::query_scalar!(
             "select e.hostname from ops.environments e join ops.branches b on b.id = e.branch_id
              where b.name = 'main' and e.state = 'running'"
         );
-        let host = host.fetch_one(&mut conn).await.unwrap();
-        Traffic::start(self.installation.address, &format!("{host}.{}", self.installation.base_domain))
+        let host = host.fetch_one(&mut conn).await.map_err(|error| error.to_string())?;
+        Ok(format!("{host}.{}", self.installation.base_domain))
+    }
+
+    /// Requests to production without pause.
+    pub async fn traffic(&self) -> Traffic {
+        Traffic::start(self.installation.address, &self.production().await.unwrap())
     }
 
     /// Waits until every acknowledged run has ended in a state that is true, and there is what the running
@@ -215,7 +220,7 @@ impl Ground {
         for run in self.ledger.runs() {
             let id: RunId = run.parse().unwrap();
             let row = sqlx::query!(
-                "select r.status, e.state as \"state?\" from ops.runs r left join ops.environments e on e.run_id = r.id
+                "select r.status, r.error_message, e.state as \"state?\" from ops.runs r left join ops.environments e on e.run_id = r.id
                  where r.id = $1",
                 id.0
             );
@@ -226,6 +231,12 @@ impl Ground {
             let is_true = match row.status.as_str() {
                 "succeeded" => state == if is_last { "running" } else { "destroyed" },
                 "superseded" => !is_last && ["", "failed", "destroyed"].contains(&state.as_str()),
+                "failed" => {
+                    let reason = row.error_message.unwrap_or_default();
+                    self.forgiven.contains(&id)
+                        && reason.starts_with("The platform failed")
+                        && state == "failed"
+                }
                 _ => false,
             };
             if !is_true {
@@ -289,6 +300,17 @@ impl Ground {
         Ok(())
     }
 
+    /// The containers of servers that people use.
+    pub async fn servers(&self) -> Result<BTreeMap<EnvironmentId, String>, String> {
+        let mut conn = self.installation.superuser().await.map_err(|error| error.to_string())?;
+        let rows = sqlx::query!(
+            r#"select id, container_id as "container!" from ops.environments
+               where state = 'running' and container_id is not null"#
+        );
+        let rows = rows.fetch_all(&mut conn).await.map_err(|error| error.to_string())?;
+        Ok(rows.into_iter().map(|row| (row.id.into(), row.container)).collect())
+    }
+
     pub async fn stop(self) {
         self.installation.stop().await;
         self.follower.abort();
@@ -297,13 +319,12 @@ impl Ground {
 
 pub async fn events(conn: &mut PgConnection, run: RunId) -> Result<Vec<Event>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select id as "id!", type as "kind!", payload ->> 'step' as step,
-               extract(epoch from created_at)::float8 as "at!"
+        r#"select type as "kind!", payload ->> 'step' as step
            from ops.run_events where run_id = $1 order by id"#,
         run.0
     );
     let rows = rows.fetch_all(conn).await?;
-    Ok(rows.into_iter().map(|row| Event { id: row.id, kind: row.kind, step: row.step, at: row.at }).collect())
+    Ok(rows.into_iter().map(|row| Event { kind: row.kind, step: row.step }).collect())
 }
 
 async fn lines(conn: &mut PgConnection, run: RunId) -> Result<Vec<Line>, sqlx::Error> {

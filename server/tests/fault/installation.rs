@@ -1,6 +1,6 @@
 //! An `ops up` of the test's own.
 
-use super::traffic::get;
+use super::{disk, traffic::get};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -38,11 +38,24 @@ pub struct Setting {
     pub flags: Vec<String>,
     /// Below which the data directory is made; one of its own where none is given.
     pub within: Option<PathBuf>,
+    /// Variables of all its processes.
+    pub variables: Vec<(String, String)>,
+    /// The ops database's cluster where it is not the embedded one; a flag says how it is reached.
+    pub control: Option<Cluster>,
+    /// Folders of the data directory (`.` is itself) with a file system of their own, of so many MiB.
+    pub disks: Vec<(&'static str, u64)>,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { docker: "/var/run/docker.sock".into(), flags: Vec::new(), within: None }
+        Self {
+            docker: "/var/run/docker.sock".into(),
+            flags: Vec::new(),
+            within: None,
+            variables: Vec::new(),
+            control: None,
+            disks: Vec::new(),
+        }
     }
 }
 
@@ -69,11 +82,18 @@ impl Installation {
         // The user that PostgreSQL runs as goes through it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let data = folder.path().join("data");
+        for (name, size) in &setting.disks {
+            disk::mount(&data.join(name), *size);
+        }
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let base_domain = format!("localhost:{}", address.port());
         let up = start_up(&data, address, &base_domain, &setting).await;
-        let cluster =
-            Cluster::new(Kind::Control, data.join("control"), &data.join("secrets"), None).await.unwrap();
+        let cluster = match &setting.control {
+            Some(cluster) => cluster.clone(),
+            None => {
+                Cluster::new(Kind::Control, data.join("control"), &data.join("secrets"), None).await.unwrap()
+            }
+        };
         let mut installation =
             Self { up, setting, address, base_domain, data, cluster, project: ProjectId::new(), folder };
         installation.add_project().await;
@@ -285,6 +305,7 @@ async fn start_up(data: &Path, address: SocketAddr, base_domain: &str, setting: 
         .args(["--listen", &address.to_string(), "--base-domain", base_domain])
         .arg(format!("--docker-host=unix://{}", setting.docker.display()))
         .args(&setting.flags)
+        .envs(setting.variables.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

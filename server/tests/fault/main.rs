@@ -4,11 +4,15 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod belongings;
+mod clock;
 mod daemon;
+mod daemons;
+mod disk;
 mod enclosure;
 mod ground;
 mod installation;
 mod ledger;
+mod network;
 mod others;
 mod said;
 mod seed;
@@ -19,7 +23,7 @@ mod workers;
 
 use enclosure::enclosed;
 use ground::Ground;
-use installation::Installation;
+use installation::{Installation, Setting};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 use traffic::{Traffic, get, pretend_odoo};
@@ -80,9 +84,41 @@ async fn fault_a_killed_proxy_is_back_before_anybody_is_refused() {
 #[test]
 fn chaos_killed_processes() {
     enclosed("chaos_killed_processes", async |scratch| {
-        let mut ground = Ground::prepare(&scratch, true, &[]).await;
+        let mut ground = Ground::prepare(&scratch, Setting::default()).await;
         workers::all(&mut ground).await;
         others::all(&mut ground).await;
+        daemons::all(&mut ground).await;
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn chaos_network_cut_for_longer_than_a_lease() {
+    enclosed("chaos_network_cut_for_longer_than_a_lease", async |scratch| {
+        let (relay, control) = network::control(&scratch).await;
+        let plan = Setting { flags: vec![relay.flag()], control: Some(control), ..Setting::default() };
+        let mut ground = Ground::prepare(&scratch, plan).await;
+        network::all(&mut ground, &relay).await;
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn chaos_full_disks() {
+    enclosed("chaos_full_disks", async |scratch| {
+        let plan = Setting { disks: disk::DISKS.to_vec(), ..Setting::default() };
+        let mut ground = Ground::prepare(&scratch, plan).await;
+        disk::all(&mut ground).await;
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn chaos_clocks_that_jump() {
+    enclosed("chaos_clocks_that_jump", async |scratch| {
+        let clocks = clock::Clocks::new(&scratch).await;
+        let mut ground = Ground::prepare(&scratch, clocks.setting()).await;
+        clock::all(&mut ground, &clocks).await;
         ground.stop().await;
     });
 }

@@ -39,6 +39,7 @@ pub fn check(lines: &[Line]) -> Result<Vec<Part>, String> {
 fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<Vec<Part>, String> {
     let mut parts: Vec<Part> = Vec::new();
     let (mut hash, mut count) = (Sha256::new(), 0_u64);
+    let mut others = Vec::new();
     for line in lines {
         let text = line.message.as_str();
         let wrong = |why: &str| format!("stream {stream}, line {}: {why}: {text:?}", line.seq);
@@ -46,6 +47,7 @@ fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<
             let container = container.trim().to_owned();
             parts.push(Part { stream: stream.to_owned(), container, numbered: 0, complete: false });
             (hash, count) = (Sha256::new(), 0);
+            others.clear();
         }
         let part = parts.last_mut().ok_or_else(|| wrong("nothing before it says whose it is"))?;
         if part.complete {
@@ -54,7 +56,9 @@ fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<
         if let Some((_, told)) = text.split_once(" odoo.stand_in: ") {
             let sum = format!("{:x}", std::mem::take(&mut hash).finalize());
             if told != format!("{} said {count} lines, sha256 {sum}", part.container) {
-                return Err(wrong(&format!("there are {count} lines with {sum}")));
+                return Err(wrong(&format!(
+                    "there are {count} lines with {sum}, not numbered are {others:?}"
+                )));
             }
             part.complete = true;
             continue;
@@ -71,6 +75,8 @@ fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<
                 return Err(wrong(&format!("expected line {next} of {}", part.container)));
             }
             part.numbered = next;
+        } else {
+            others.push(text);
         }
     }
     Ok(parts)

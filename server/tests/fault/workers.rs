@@ -2,6 +2,7 @@
 
 use crate::{
     ground::{Event, Ground, PATIENCE, events},
+    others::unharmed,
     seed::{self, Figures},
 };
 use nix::sys::signal::{Signal, kill};
@@ -93,14 +94,7 @@ async fn killed(ground: &mut Ground, moment: Moment, chance: &mut StdRng) -> Res
         return Err(format!("the run ended as {ended}"));
     }
     ground.settled().await?;
-    let (sent, failed) = traffic.stop().await;
-    if !failed.is_empty() {
-        return Err(format!(
-            "{} of {sent} requests to production failed, first {:?}",
-            failed.len(),
-            failed.first()
-        ));
-    }
+    unharmed(traffic).await?;
     let at =
         hit.last().map_or(String::new(), |e| format!("{} {}", e.kind, e.step.clone().unwrap_or_default()));
     Ok(Figures {

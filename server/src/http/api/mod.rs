@@ -5,17 +5,18 @@ mod branches;
 mod environments;
 mod extract;
 mod identity;
-mod joining;
+mod platform;
 mod problem;
 mod projects;
 mod runs;
+mod schedules;
 mod stream;
 mod watch;
 
 pub use branches::{MoveRequest, OnPushRequest};
-pub use environments::{AdminPassword, EnvironmentRequest, Queued};
+pub use environments::{EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
-pub use joining::{HostTokenRequest, Invitation, Revoked};
+pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use problem::{Problem, ProblemBody};
 pub use projects::ProjectRequest;
 
@@ -64,14 +65,30 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(runs::events))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::rebuild))
+        .routes(routes!(runs::attempts))
+        .routes(routes!(runs::retry))
         .routes(routes!(stream::logs))
         .routes(routes!(watch::watch))
         .routes(routes!(environments::list))
         .routes(routes!(environments::create))
         .routes(routes!(environments::show, environments::destroy))
-        .routes(routes!(environments::admin_password))
-        .routes(routes!(joining::create_token))
-        .routes(routes!(joining::revoke))
+        .routes(routes!(platform::status))
+        .routes(routes!(platform::queue))
+        .routes(routes!(platform::set_priority))
+        .routes(routes!(platform::hosts))
+        .routes(routes!(platform::workers))
+        .routes(routes!(platform::drain))
+        .routes(routes!(platform::confirm))
+        .routes(routes!(platform::request_dry_run))
+        .routes(routes!(platform::dry_run))
+        .routes(routes!(platform::quarantine))
+        .routes(routes!(platform::restore))
+        .routes(routes!(platform::delete))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::show, schedules::change, schedules::delete))
+        .routes(routes!(schedules::run))
+        .routes(routes!(schedules::runs))
+        .routes(routes!(schedules::preview))
 }
 
 /// What the API offers, for `openapi.json` and for the test that knows every entry.

@@ -8,7 +8,7 @@ use axum::{Json as Answer, extract::State, http::StatusCode};
 use odooops::{
     Error, branch,
     id::RunId,
-    run::{self, RunSummary, RunView, query::Event},
+    run::{self, Attempt, Event, RunSummary, RunView},
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -62,6 +62,33 @@ pub async fn events(
 ) -> Result<Answer<Vec<Event>>, Problem> {
     let mut txn = identity.begin(&web).await?;
     Ok(Answer(run::service::events(&mut txn, &identity.actor(), run).await?))
+}
+
+/// Every try of a run: who had it, and how that ended.
+#[utoipa::path(get, path = "/runs/{run}/attempts", tag = "runs", params(("run" = RunId, Path)),
+    responses((status = 200, body = Vec<Attempt>), (status = 404, body = ProblemBody)))]
+pub async fn attempts(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(run): Path<RunId>,
+) -> Result<Answer<Vec<Attempt>>, Problem> {
+    let mut txn = identity.begin(&web).await?;
+    Ok(Answer(run::service::attempts(&mut txn, &identity.actor(), run).await?))
+}
+
+/// Does a run that has ended once more: the same commit, for the same stage.
+#[utoipa::path(post, path = "/runs/{run}/retry", tag = "runs", params(("run" = RunId, Path)),
+    responses((status = 202, body = Queued), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 409, body = ProblemBody)))]
+pub async fn retry(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(run): Path<RunId>,
+) -> Result<(StatusCode, Answer<Queued>), Problem> {
+    let mut txn = identity.begin(&web).await?;
+    let (_, run_id) = run::service::retry_in_txn(&mut txn, &identity.actor(), run).await?;
+    txn.commit().await.map_err(Error::from)?;
+    Ok((StatusCode::ACCEPTED, Answer(Queued { run_id })))
 }
 
 /// Builds the branch of a run again: its latest commit, for the stage that the run was for.

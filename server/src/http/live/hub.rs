@@ -9,7 +9,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const CHANNELS: [&str; 4] = ["ops_board", "ops_run_changed", "ops_log", "ops_projects"];
+const CHANNELS: [&str; 6] =
+    ["ops_board", "ops_run_changed", "ops_log", "ops_projects", "ops_hosts", "ops_reconciled"];
 
 /// What happened, as far as PostgreSQL told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Change {
     /// The run's log reaches to this sequence now.
     Log(RunId, i64),
     Projects,
+    /// Hosts, or what they answered.
+    Platform,
     /// Notifications may have been missed: read everything again.
     Everything,
 }
@@ -33,6 +36,7 @@ impl Change {
                 Some(Self::Log(run.parse().ok()?, seq.parse().ok()?))
             }
             "ops_projects" => Some(Self::Projects),
+            "ops_hosts" | "ops_reconciled" => Some(Self::Platform),
             _ => None,
         }
     }
@@ -48,6 +52,8 @@ impl Change {
             }
             // The list shows counts of branches, builds and environments.
             (Self::Projects | Self::Board(_), Topic::Projects) => true,
+            // Every change of a run changes the queue.
+            (Self::Platform | Self::Board(_), Topic::Platform) => true,
             _ => false,
         }
     }
@@ -185,6 +191,7 @@ mod tests {
         assert!(changed.touches(Topic::Run(run)) && !changed.touches(Topic::Log(run)));
         let board = Change::parse("ops_board", &project.to_string()).unwrap();
         assert!(board.touches(Topic::Board(project)) && board.touches(Topic::Projects));
+        assert!(board.touches(Topic::Platform) && !log.touches(Topic::Platform));
         assert!(!board.touches(Topic::Board(ProjectId::new())));
         assert!(Change::Everything.touches(Topic::Log(run)));
         for bad in [("ops_log", "x"), ("ops_log", "x:1"), ("ops_board", ""), ("else", "")] {

@@ -38,7 +38,7 @@ pub struct Subscription {
 impl Subscription {
     pub fn new(web: &Web, topic: Topic, after: Option<i64>) -> Self {
         // The list of projects differs between people, so nothing is sent of it: the page asks for it again.
-        let due = (topic != Topic::Projects).then(Instant::now);
+        let due = (!matches!(topic, Topic::Projects | Topic::Platform)).then(Instant::now);
         let after = after.unwrap_or(0).max(0);
         let tail = match topic {
             Topic::Log(run) => Some(web.live.tails().of(run)),
@@ -53,7 +53,7 @@ impl Subscription {
             Topic::Log(_) => Duration::from_millis(20),
             // The snapshot keeps the pace.
             Topic::Board(_) | Topic::Run(_) => Duration::ZERO,
-            Topic::Projects => Duration::from_millis(500),
+            Topic::Projects | Topic::Platform => Duration::from_millis(500),
         };
         let at = Instant::now() + pause;
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
@@ -81,7 +81,9 @@ impl Subscription {
                 self.due = tail.reaches_beyond(page.last).then(Instant::now);
                 return Ok(Some(page.frame));
             }
-            Topic::Projects => return text(ToBrowser::news(self.topic, &())).map(|text| Some(text.into())),
+            Topic::Projects | Topic::Platform => {
+                return text(ToBrowser::news(self.topic, &())).map(|text| Some(text.into()));
+            }
         };
         if self.sent.as_ref() == Some(&frame) {
             return Ok(None);
@@ -102,6 +104,7 @@ pub async fn may_look(conn: &mut PgConnection, identity: &Identity, topic: Topic
         Topic::Run(run) => Action::ViewRun(run),
         Topic::Log(run) => Action::ViewLogs(run),
         Topic::Projects => Action::ListProjects,
+        Topic::Platform => Action::AdministerPlatform,
     };
     authorise(conn, &identity.actor(), action).await
 }
@@ -129,7 +132,9 @@ async fn read_whole(web: &Web, identity: &Identity, topic: Topic) -> Result<Stri
             let run = run::service::view(&mut txn, &actor, run, &web.urls).await?;
             ToBrowser::news(topic, &run)
         }
-        Topic::Log(_) | Topic::Projects => return Err(Error::internal("a topic that is not read whole")),
+        Topic::Log(_) | Topic::Projects | Topic::Platform => {
+            return Err(Error::internal("a topic that is not read whole"));
+        }
     };
     txn.commit().await?;
     text(message)

@@ -50,13 +50,17 @@ fn threat_02_every_route_names_its_test() {
 fn threat_03_every_topic_has_an_action() {
     // The match has no wildcard: a new topic does not compile until it is named here, and then needs its test.
     let tested = |topic: Topic| match topic {
-        Topic::Board(_) | Topic::Run(_) | Topic::Log(_) | Topic::Projects => {
+        Topic::Board(_) | Topic::Run(_) | Topic::Log(_) | Topic::Projects | Topic::Platform => {
             "live::threat_03_topics_are_authorised_on_their_object"
         }
     };
-    for topic in
-        [Topic::Board(ProjectId::new()), Topic::Run(RunId::new()), Topic::Log(RunId::new()), Topic::Projects]
-    {
+    for topic in [
+        Topic::Board(ProjectId::new()),
+        Topic::Run(RunId::new()),
+        Topic::Log(RunId::new()),
+        Topic::Projects,
+        Topic::Platform,
+    ] {
         assert!(include_str!("live.rs").contains(tested(topic).trim_start_matches("live::")));
     }
 }

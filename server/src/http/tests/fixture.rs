@@ -9,7 +9,10 @@ use axum::{
 use odooops::{
     config::{Config, Flags},
     git::{Git, GitSettings, Repositories},
-    id::{BranchId, EnvironmentId, ProjectId, RunId, UserId},
+    id::{
+        BranchId, EnvironmentId, HostId, ProjectId, QuarantineId, ReconcilerRequestId, RunId, ScheduleId,
+        UserId,
+    },
     postgres::testing::TestDb,
     session::Secret,
 };
@@ -88,6 +91,10 @@ pub struct Fixture {
     pub feature: BranchId,
     pub run: RunId,
     pub environment: EnvironmentId,
+    pub host: HostId,
+    pub dry_run: ReconcilerRequestId,
+    pub quarantined: QuarantineId,
+    pub schedule: ScheduleId,
     _dir: tempfile::TempDir,
 }
 
@@ -137,6 +144,8 @@ impl Fixture {
         let feature = branch(&mut conn, project, "feature-x", "development").await;
         let run = self::run(&mut conn, project, feature).await;
         let environment = self::environment(&mut conn, project, feature).await;
+        let (host, dry_run, quarantined) = self::host(&mut conn).await;
+        let schedule = self::schedule(&mut conn, project, feature).await;
         let (console, socket) = (http::console(&web), http::socket(&web));
         Self {
             db,
@@ -151,6 +160,10 @@ impl Fixture {
             feature,
             run,
             environment,
+            host,
+            dry_run,
+            quarantined,
+            schedule,
             _dir: dir,
         }
     }
@@ -336,6 +349,36 @@ async fn run(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> R
         project.0,
         branch.0,
         SHA
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
+    .into()
+}
+
+/// A machine with a worker, a dry run asked of it, and data of production in quarantine.
+async fn host(conn: &mut PgConnection) -> (HostId, ReconcilerRequestId, QuarantineId) {
+    let row = sqlx::query!(
+        r#"with h as (insert into ops.hosts (name) values ('host-one') returning id),
+             w as (insert into ops.workers (id, host_id, version, capacity) select 'worker-one', id, '1', 2 from h),
+             r as (insert into ops.reconciler_requests (host_id) select id from h returning id),
+             q as (insert into ops.quarantine (host_id, kind, name, original_name, production, reason)
+                   select id, 'database', 'shop_q', 'shop', true, 'no owner' from h returning id)
+           select h.id as host, r.id as request, q.id as quarantined from h, r, q"#
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap();
+    (row.host.into(), row.request.into(), row.quarantined.into())
+}
+
+/// Of the project, for its development branch.
+async fn schedule(conn: &mut PgConnection, project: ProjectId, branch: BranchId) -> ScheduleId {
+    sqlx::query_scalar!(
+        "insert into ops.schedules (project_id, name, cron, kind, params)
+         values ($1, 'nightly', '0 2 * * *', 'build', jsonb_build_object('branch_id', $2::uuid)) returning id",
+        project.0,
+        branch.0
     )
     .fetch_one(conn)
     .await

@@ -14,13 +14,14 @@ struct Function {
     pass: Pass,
 }
 
-/// Tells strangers that they are strangers; the test for it is `who_one_is_is_told_to_everybody`.
-const OPEN: [&str; 1] = ["/api/console/me"];
+/// Tells strangers that they are strangers, and what is gone for the second who passes. The tests for them are
+/// `who_one_is_is_told_to_everybody` and `threat_02_schedules_are_deleted_by_administrators`.
+const ELSEWHERE: [&str; 2] = ["/api/console/me", "/api/console/schedule/delete"];
 
 fn functions(f: &Fixture) -> Vec<Function> {
     let get = |path, arguments: String, pass| Function { path, method: Method::GET, arguments, pass };
     let post = |path, arguments: String, pass| Function { path, method: Method::POST, arguments, pass };
-    let (run, main, feature) = (f.run, f.main, f.feature);
+    let (run, main, feature, schedule) = (f.run, f.main, f.feature, f.schedule);
     vec![
         get("/api/console/projects", String::new(), Pass::Known),
         post("/api/console/project/create", "name=Newer&slug=newer".to_owned(), Pass::Platform),
@@ -34,9 +35,48 @@ fn functions(f: &Fixture) -> Vec<Function> {
             format!("project=demo&branch={feature}&build=false"),
             Pass::Develops,
         ),
+        get("/api/console/platform/status", String::new(), Pass::Platform),
+        get("/api/console/platform/queue", String::new(), Pass::Platform),
+        get("/api/console/platform/hosts", String::new(), Pass::Platform),
+        get("/api/console/platform/quarantine", String::new(), Pass::Platform),
+        get("/api/console/platform/dry-run", format!("ids={}", f.dry_run), Pass::Platform),
+        post("/api/console/platform/dry-run-request", String::new(), Pass::Platform),
+        post("/api/console/platform/priority", format!("id={run}&priority=7"), Pass::Platform),
+        post("/api/console/platform/drain", "worker=worker-one&drain=false".to_owned(), Pass::Platform),
+        post("/api/console/platform/confirm-host", format!("host={}", f.host), Pass::Platform),
+        post("/api/console/platform/quarantine-restore", format!("id={}", f.quarantined), Pass::Platform),
+        post(
+            "/api/console/platform/quarantine-delete",
+            format!("id={}&name=shop", f.quarantined),
+            Pass::Platform,
+        ),
+        get("/api/console/run/attempts", format!("id={run}"), Pass::Member),
+        get("/api/console/run/events", format!("id={run}"), Pass::Member),
+        post("/api/console/run/retry", format!("id={run}"), Pass::Develops),
+        get("/api/console/schedules", "project=demo".to_owned(), Pass::Member),
+        get("/api/console/schedules", String::new(), Pass::Platform),
+        get("/api/console/schedule/preview", "cron=@daily&time_zone=UTC".to_owned(), Pass::Known),
+        post(
+            "/api/console/schedule/create",
+            "project=demo&branch=feature-x&name=again&cron=@daily&time_zone=UTC".to_owned(),
+            Pass::Administers,
+        ),
+        post(
+            "/api/console/schedule/create",
+            "task=reconcile&name=again&cron=@daily&time_zone=UTC".to_owned(),
+            Pass::Platform,
+        ),
+        post(
+            "/api/console/schedule/change",
+            format!("id={schedule}&name=nightly&cron=@daily&time_zone=UTC"),
+            Pass::Administers,
+        ),
+        post("/api/console/schedule/enable", format!("id={schedule}&enabled=true"), Pass::Administers),
+        post("/api/console/schedule/run", format!("id={schedule}"), Pass::Administers),
         post("/api/console/branch/rebuild", format!("project=demo&branch={feature}"), Pass::Develops),
         post("/api/console/run/rebuild", format!("id={run}"), Pass::Develops),
         post("/api/console/run/cancel", format!("id={run}"), Pass::Develops),
+        post("/api/console/platform/cancel", format!("id={run}"), Pass::Develops),
         // It is in development: dropping it there moves nothing. Real moves are tested with the board's rules.
         post(
             "/api/console/branch/move",
@@ -50,7 +90,7 @@ fn functions(f: &Fixture) -> Vec<Function> {
 async fn threat_02_every_server_function_as_everybody() {
     let f = Fixture::new().await;
     let functions = functions(&f);
-    let tested: BTreeSet<_> = functions.iter().map(|function| function.path).chain(OPEN).collect();
+    let tested: BTreeSet<_> = functions.iter().map(|function| function.path).chain(ELSEWHERE).collect();
     let served: BTreeSet<_> = server_fn_paths().map(|(path, _)| path).collect();
     assert_eq!(served, tested, "a server function without a case, or a case without one");
     for function in &functions {
@@ -92,10 +132,43 @@ async fn threat_05_server_functions_write_only_from_our_own_pages() {
     }
     // What GET reaches changes nothing: every function that writes is a POST.
     for (path, method) in server_fn_paths() {
-        let reads = ["me", "projects", "board", "merge-preview", "run", "runs", "log"];
+        let reads = [
+            "me",
+            "projects",
+            "board",
+            "merge-preview",
+            "run",
+            "runs",
+            "log",
+            "status",
+            "queue",
+            "hosts",
+            "quarantine",
+            "dry-run",
+            "attempts",
+            "events",
+            "schedules",
+            "preview",
+        ];
         let last = path.rsplit('/').next().unwrap();
         assert!(method != Method::GET || reads.contains(&last), "{path} is reached by GET");
     }
+}
+
+#[tokio::test]
+async fn threat_02_schedules_are_deleted_by_administrators() {
+    let f = Fixture::new().await;
+    let delete = async |who| {
+        let form = Some(format!("id={}", f.schedule));
+        f.browse(who, Method::POST, "/api/console/schedule/delete", form).await.status.as_u16()
+    };
+    assert_eq!(delete(Who::Nobody).await, 401);
+    assert_eq!(delete(Who::Stranger).await, 404);
+    for who in [Who::Viewer, Who::Developer, Who::Tester] {
+        assert_eq!(delete(who).await, 403, "{who:?}");
+    }
+    assert_eq!(delete(Who::Admin).await, 200);
+    assert_eq!(delete(Who::Owner).await, 404);
 }
 
 #[tokio::test]
@@ -110,7 +183,8 @@ async fn who_one_is_is_told_to_everybody() {
 #[tokio::test]
 async fn threat_02_pages_send_strangers_away_and_show_members_their_projects() {
     let f = Fixture::new().await;
-    for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/nope", "/no/such/page"] {
+    for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/nope", "/no/such/page", "/admin"]
+    {
         let answer = f.browse(Who::Nobody, Method::GET, path, None).await;
         assert_eq!(
             (answer.status.as_u16(), &answer.headers[header::LOCATION]),
@@ -144,13 +218,15 @@ async fn pages_have_the_status_of_what_they_show() {
     let f = Fixture::new().await;
     let run = f.run;
     let page = async |who, path: &str| f.browse(who, Method::GET, path, None).await;
-    for path in ["/", "/projects/demo", "/projects/demo/builds"] {
+    for path in ["/", "/projects/demo", "/projects/demo/builds", "/projects/demo/schedules"] {
         assert_eq!(page(Who::Developer, path).await.status, 200, "{path}");
     }
     for path in [
         "/no-such-page".to_owned(),
         "/projects/UPPER".to_owned(),
         "/projects/UPPER/builds".to_owned(),
+        "/projects/UPPER/schedules".to_owned(),
+        "/projects/other/schedules".to_owned(),
         "/projects/no-such-project".to_owned(),
         "/projects/other".to_owned(),
         "/projects/demo/builds/not-a-uuid".to_owned(),
@@ -158,6 +234,19 @@ async fn pages_have_the_status_of_what_they_show() {
         format!("/projects/other/builds/{run}"),
     ] {
         assert_eq!(page(Who::Developer, &path).await.status, 404, "{path}");
+    }
+    // Of the platform, for its administrators only.
+    assert!(page(Who::Platform, "/").await.text.contains("/admin/queue"));
+    assert!(!page(Who::Owner, "/").await.text.contains("/admin"));
+    for path in ["/admin", "/admin/queue", "/admin/hosts", "/admin/schedules"] {
+        assert_eq!(page(Who::Platform, path).await.status, 200, "{path}");
+        let refused = page(Who::Owner, path).await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(
+            !refused.text.contains("worker-one") && !refused.text.contains("host-one"),
+            "{}",
+            refused.text
+        );
     }
     // What the role does not show is missing from the page, which is there all the same.
     let without_log = page(Who::Viewer, &format!("/projects/demo/builds/{run}")).await;

@@ -171,6 +171,15 @@ async fn threat_03_topics_are_authorised_on_their_object() {
     }
     // Anybody may hear that the list of projects changed; nothing of it is sent.
     stranger.subscribe(Topic::Projects, None).await;
+    // That the platform changed is for its administrators.
+    let mut owner = live.page(Who::Owner).await;
+    owner.subscribe(Topic::Platform, None).await;
+    let ToBrowser::Denied { topic: Topic::Platform, error } = owner.next().await else { panic!("an owner") };
+    assert_eq!(error.status(), 403);
+    let mut platform = live.page(Who::Platform).await;
+    platform.subscribe(Topic::Platform, None).await;
+    f.start_run().await;
+    let () = platform.news(Topic::Platform).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub enum Pass {
     Member,
     /// Who may work on a development branch.
     Develops,
+    /// Who administers the project.
+    Administers,
     /// Platform administrators.
     Platform,
 }
@@ -26,6 +28,7 @@ impl Pass {
             Self::Known => who != Who::Nobody,
             Self::Member => !matches!(who, Who::Nobody | Who::Stranger),
             Self::Develops => !matches!(who, Who::Nobody | Who::Stranger | Who::Viewer),
+            Self::Administers => matches!(who, Who::Admin | Who::Owner | Who::Platform),
             Self::Platform => who == Who::Platform,
         }
     }
@@ -33,7 +36,7 @@ impl Pass {
     pub fn refusal(self, who: Who) -> u16 {
         match (who, self) {
             (Who::Nobody, _) => 401,
-            (Who::Stranger, Self::Member | Self::Develops) => 404,
+            (Who::Stranger, Self::Member | Self::Develops | Self::Administers) => 404,
             _ => 403,
         }
     }
@@ -49,7 +52,7 @@ struct Case {
 }
 
 fn cases(f: &Fixture) -> Vec<Case> {
-    let (run, environment, project) = (f.run, f.environment, f.project);
+    let (run, environment, project, schedule) = (f.run, f.environment, f.project, f.schedule);
     let case = |method: Method, entry: &'static str, path: &str, body: Option<Value>, pass| Case {
         method,
         entry,
@@ -116,6 +119,99 @@ fn cases(f: &Fixture) -> Vec<Case> {
             None,
             Pass::Develops,
         ),
+        case(get.clone(), "/runs/{run}/attempts", &format!("/runs/{run}/attempts"), None, Pass::Member),
+        case(post.clone(), "/runs/{run}/retry", &format!("/runs/{run}/retry"), None, Pass::Develops),
+        case(
+            post.clone(),
+            "/runs/{run}/priority",
+            &format!("/runs/{run}/priority"),
+            Some(json!({"priority": 5})),
+            Pass::Platform,
+        ),
+        case(get.clone(), "/status", "/status", None, Pass::Platform),
+        case(get.clone(), "/queue", "/queue", None, Pass::Platform),
+        case(get.clone(), "/hosts", "/hosts", None, Pass::Platform),
+        case(get.clone(), "/workers", "/workers", None, Pass::Platform),
+        case(
+            post.clone(),
+            "/workers/{worker}/drain",
+            "/workers/worker-one/drain",
+            Some(json!({"drain": false})),
+            Pass::Platform,
+        ),
+        case(
+            post.clone(),
+            "/hosts/{host}/confirm",
+            &format!("/hosts/{}/confirm", f.host),
+            None,
+            Pass::Platform,
+        ),
+        case(post.clone(), "/dry-runs", "/dry-runs", Some(json!({})), Pass::Platform),
+        case(get.clone(), "/dry-runs/{request}", &format!("/dry-runs/{}", f.dry_run), None, Pass::Platform),
+        case(get.clone(), "/quarantine", "/quarantine?ended=true", None, Pass::Platform),
+        case(
+            post.clone(),
+            "/quarantine/{id}/restore",
+            &format!("/quarantine/{}/restore", f.quarantined),
+            None,
+            Pass::Platform,
+        ),
+        case(
+            post.clone(),
+            "/quarantine/{id}/delete",
+            &format!("/quarantine/{}/delete", f.quarantined),
+            Some(json!({"name": "shop"})),
+            Pass::Platform,
+        ),
+        case(get.clone(), "/schedules", "/schedules?project=demo", None, Pass::Member),
+        case(get.clone(), "/schedules", "/schedules", None, Pass::Platform),
+        case(
+            post.clone(),
+            "/schedules",
+            "/schedules",
+            Some(
+                json!({"project": "demo", "name": "again", "cron": "@daily", "work": {"kind": "build", "branch": "feature-x"}}),
+            ),
+            Pass::Administers,
+        ),
+        case(
+            post.clone(),
+            "/schedules",
+            "/schedules",
+            Some(
+                json!({"name": "again", "cron": "@daily", "work": {"kind": "maintenance", "task": "reconcile"}}),
+            ),
+            Pass::Platform,
+        ),
+        case(
+            get.clone(),
+            "/schedule-preview",
+            "/schedule-preview?cron=@daily&time_zone=Europe/Brussels",
+            None,
+            Pass::Known,
+        ),
+        case(get.clone(), "/schedules/{schedule}", &format!("/schedules/{schedule}"), None, Pass::Member),
+        case(
+            get.clone(),
+            "/schedules/{schedule}/runs",
+            &format!("/schedules/{schedule}/runs"),
+            None,
+            Pass::Member,
+        ),
+        case(
+            Method::PATCH,
+            "/schedules/{schedule}",
+            &format!("/schedules/{schedule}"),
+            Some(json!({"cron": "0 3 * * *"})),
+            Pass::Administers,
+        ),
+        case(
+            post.clone(),
+            "/schedules/{schedule}/run",
+            &format!("/schedules/{schedule}/run"),
+            None,
+            Pass::Administers,
+        ),
         case(post.clone(), "/runs/{run}/rebuild", &format!("/runs/{run}/rebuild"), None, Pass::Develops),
         case(post, "/runs/{run}/cancel", &format!("/runs/{run}/cancel"), None, Pass::Develops),
         // Last, when the run has ended: else it would be watched for ever.
@@ -123,13 +219,9 @@ fn cases(f: &Fixture) -> Vec<Case> {
     ]
 }
 
-/// Tokens are one's own: the test for it is `tokens_are_ones_own`. Hosts and what only workers know: `joining`.
-const ELSEWHERE: [(&str, &str); 4] = [
-    ("delete", "/api/v1/tokens/{token}"),
-    ("post", "/api/v1/host-tokens"),
-    ("post", "/api/v1/hosts/{host}/revoke"),
-    ("get", "/api/v1/environments/{environment}/admin-password"),
-];
+/// What is gone for the second who passes: `tokens_are_ones_own`, `schedules_are_deleted_by_administrators`.
+const ELSEWHERE: [(&str, &str); 2] =
+    [("delete", "/api/v1/tokens/{token}"), ("delete", "/api/v1/schedules/{schedule}")];
 
 #[tokio::test]
 async fn threat_02_every_entry_of_the_api_as_everybody() {
@@ -224,6 +316,20 @@ async fn threat_02_tokens_are_ones_own() {
     assert!(list.text.contains(id) && !list.text.contains(token), "{}", list.text);
     assert_eq!(f.ask(Who::Owner, Method::DELETE, &path, None).await.status, 204);
     assert_eq!(f.ask(Who::Owner, Method::DELETE, &path, None).await.status, 404);
+}
+
+#[tokio::test]
+async fn threat_02_schedules_are_deleted_by_administrators() {
+    let f = Fixture::new().await;
+    let path = format!("/api/v1/schedules/{}", f.schedule);
+    let delete = async |who| f.ask(who, Method::DELETE, &path, None).await.status.as_u16();
+    assert_eq!(delete(Who::Nobody).await, 401);
+    assert_eq!(delete(Who::Stranger).await, 404);
+    for who in [Who::Viewer, Who::Developer, Who::Tester] {
+        assert_eq!(delete(who).await, 403, "{who:?}");
+    }
+    assert_eq!(delete(Who::Admin).await, 204);
+    assert_eq!(delete(Who::Owner).await, 404);
 }
 
 #[tokio::test]

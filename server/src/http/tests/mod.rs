@@ -5,7 +5,6 @@ mod coverage;
 mod files;
 mod fixture;
 mod functions;
-mod joining;
 mod live;
 mod matrix;
 mod session;

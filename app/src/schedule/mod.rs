@@ -1,0 +1,8 @@
+//! Schedules: of a project, and of the platform.
+
+pub mod api;
+mod dialog;
+mod page;
+mod row;
+
+pub use page::{PlatformSchedulesPage, ProjectSchedulesPage};

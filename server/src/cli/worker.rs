@@ -1,0 +1,72 @@
+use super::{
+    CliError, Client,
+    output::{Output, moment, or_dash},
+    project::segment,
+};
+use crate::http::DrainRequest;
+use app::admin::words;
+use clap::Subcommand;
+use odooops::host::WorkerView;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The processes that take runs, and their hosts.
+    List,
+    /// Has a worker finish what it holds and take nothing more.
+    Drain {
+        worker: String,
+        /// It takes runs again.
+        #[arg(long)]
+        undo: bool,
+    },
+}
+
+pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+    match command {
+        Command::List => {
+            let workers: Vec<WorkerView> = client.get("/workers").await?;
+            let columns = [
+                "WORKER",
+                "HOST",
+                "STATE",
+                "RUNS",
+                "KINDS",
+                "MEMORY FREE",
+                "DISK FREE",
+                "LAST HEARTBEAT",
+                "VERSION",
+            ];
+            output.list(&workers, &columns, |worker| {
+                vec![
+                    worker.id.clone(),
+                    or_dash(worker.host.as_ref()),
+                    worker.state.to_string(),
+                    format!("{} of {}", worker.running, worker.capacity),
+                    worker.kinds.join(", "),
+                    of(worker.memory_free_bytes, worker.memory_total_bytes),
+                    of(worker.disk_free_bytes, worker.disk_total_bytes),
+                    moment(Some(worker.last_heartbeat_at)),
+                    worker.version.clone(),
+                ]
+            })?;
+        }
+        Command::Drain { worker, undo } => {
+            let path = format!("/workers/{}/drain", segment(&worker));
+            client.tell(&path, &DrainRequest { drain: !undo }).await?;
+            let done = serde_json::json!({ "worker": worker, "draining": !undo });
+            output.show(&done, |_| match undo {
+                false => format!("{worker} finishes what it holds and takes nothing more."),
+                true => format!("{worker} takes runs again."),
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of(free: Option<i64>, total: Option<i64>) -> String {
+    match (free, total) {
+        (Some(free), Some(total)) => format!("{} of {}", words::bytes(free), words::bytes(total)),
+        _ => "-".to_owned(),
+    }
+}

@@ -1,0 +1,83 @@
+//! kill -9 of the Docker daemon while a build is under way.
+
+use crate::{
+    ground::{Ground, PATIENCE},
+    others::{recovered, under_way, unharmed},
+    seed::{self, Figures},
+    traffic,
+};
+use odooops::id::EnvironmentId;
+use rand::{Rng, rngs::StdRng};
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// With live-restore the same containers run on; without, the next daemon starts them again.
+const DAEMONS: [(&str, bool); 2] = [("docker-live-restore", true), ("docker-restart", false)];
+
+pub async fn all(ground: &mut Ground) {
+    for seed in seed::seeds() {
+        for (point, live_restore) in DAEMONS.into_iter().filter(|(point, _)| seed::is_wanted(point)) {
+            let begun = Instant::now();
+            let outcome = killed(ground, live_restore, &mut seed::chance(point, seed)).await;
+            seed::report(point, seed, begun.elapsed(), outcome);
+        }
+    }
+}
+
+async fn killed(ground: &mut Ground, live_restore: bool, chance: &mut StdRng) -> Result<Figures, String> {
+    let before = ground.servers().await?;
+    let began = started(ground, &before).await;
+    let traffic = ground.traffic().await;
+    let (what, run, other) = under_way(ground, chance).await;
+    ground.daemon.kill().await;
+    sleep(Duration::from_millis(chance.random_range(0..1500))).await;
+    let accepted = ground.daemon.start_again(live_restore).await;
+    let shown = shows(ground).await?.duration_since(accepted);
+    let figures = recovered(ground, accepted, run, other, what).await?;
+    let after = ground.servers().await?;
+    for (id, container) in before.iter().filter(|(id, _)| after.contains_key(id)) {
+        if after[id] != *container {
+            return Err(format!("the server of {id} was made again"));
+        }
+    }
+    let now = started(ground, &after).await;
+    let ran_on = began.iter().filter(|(id, _)| now.contains_key(*id)).all(|(id, at)| now[id] == *at);
+    if ran_on != live_restore {
+        return Err(format!("live-restore {live_restore}: servers were started {began:?}, then {now:?}"));
+    }
+    if live_restore {
+        unharmed(traffic).await?;
+    } else {
+        traffic.stop().await;
+    }
+    Ok(Figures { serving: figures.serving.max(Some(shown)), ..figures })
+}
+
+async fn started(
+    ground: &Ground,
+    servers: &BTreeMap<EnvironmentId, String>,
+) -> BTreeMap<EnvironmentId, Value> {
+    let mut started = BTreeMap::new();
+    for (id, container) in servers {
+        let told = ground.daemon.get(&format!("/containers/{container}/json")).await;
+        started.insert(*id, told["State"]["StartedAt"].clone());
+    }
+    started
+}
+
+/// When production answers.
+async fn shows(ground: &Ground) -> Result<Instant, String> {
+    let begun = Instant::now();
+    let host = ground.production().await?;
+    loop {
+        let answer = traffic::get(ground.installation.address, &host, "/web/login").await;
+        if answer == Ok(200) {
+            return Ok(Instant::now());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("production does not come back: {answer:?}"));
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,12 @@
+//! A host: a machine with one Docker daemon and the worker that drives it.
+
+mod model;
+#[cfg(feature = "native")]
+pub mod query;
+#[cfg(feature = "native")]
+pub mod service;
+
+#[cfg(test)]
+mod tests;
+
+pub use model::*;
