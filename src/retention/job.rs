@@ -13,8 +13,6 @@ pub struct Outcome {
     pub emptied: Vec<String>,
     /// Partitions made for the coming days.
     pub made: i32,
-    /// Small pieces of logs of ended runs that were looked at and made fewer.
-    pub log_chunks: i64,
     pub sessions: i64,
     pub login_links: i64,
     pub host_tokens: i64,
@@ -49,26 +47,6 @@ impl Default for Patience {
 pub async fn run(pool: &PgPool, patience: Patience) -> Result<Outcome, RetentionError> {
     let made = sqlx::query_scalar!(r#"select ops.ensure_partitions() as "made!""#).fetch_one(pool).await?;
     let mut done = Outcome { made, ..Outcome::default() };
-    for tried in 1.. {
-        let busy = drop_expired(pool, &mut done).await?;
-        if busy.is_empty() {
-            break;
-        }
-        if tried >= patience.tries {
-            return Err(RetentionError::Busy { tables: busy, done });
-        }
-        tracing::info!(tables = ?busy, "what has expired is being read; trying again");
-        tokio::time::sleep(patience.pause).await;
-    }
-    // Many at once, not all: what is written in between waits for no more than that.
-    loop {
-        let looked_at =
-            sqlx::query_scalar!(r#"select ops.merge_log_chunks() as "chunks!""#).fetch_one(pool).await?;
-        if looked_at == 0 {
-            break;
-        }
-        done.log_chunks += i64::from(looked_at);
-    }
     let credentials = sqlx::query!(
         r#"select sessions as "sessions!", login_links as "login_links!", host_tokens as "host_tokens!"
            from ops.remove_expired_credentials()"#
@@ -88,6 +66,18 @@ pub async fn run(pool: &PgPool, patience: Patience) -> Result<Outcome, Retention
             break;
         }
         done.chunks += i64::from(chunks);
+    }
+    // Last: it may have to be given up.
+    for tried in 1.. {
+        let busy = drop_expired(pool, &mut done).await?;
+        if busy.is_empty() {
+            break;
+        }
+        if tried >= patience.tries {
+            return Err(RetentionError::Busy { tables: busy, done });
+        }
+        tracing::info!(tables = ?busy, "what has expired is being read; trying again");
+        tokio::time::sleep(patience.pause).await;
     }
     Ok(done)
 }
