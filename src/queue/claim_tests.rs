@@ -19,10 +19,13 @@ impl Yard {
     async fn new() -> Self {
         let db = TestDb::new().await;
         let mut superuser = db.superuser_options().connect().await.unwrap();
-        sqlx::query!("insert into ops.projects (id, slug, name) values ($1, 'shop', 'Shop')", ProjectId::new().0)
-            .execute(&mut superuser)
-            .await
-            .unwrap();
+        sqlx::query!(
+            "insert into ops.projects (id, slug, name) values ($1, 'shop', 'Shop')",
+            ProjectId::new().0
+        )
+        .execute(&mut superuser)
+        .await
+        .unwrap();
         Self { db, superuser }
     }
 
