@@ -8,5 +8,6 @@ pub mod installation;
 pub mod live;
 pub mod log;
 pub mod memory;
+pub mod queue;
 pub mod raw;
 pub mod repository;

@@ -372,7 +372,7 @@ fn the_database_keeps_to_the_model_whatever_happens_in_which_order() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let yard = runtime.block_on(Yard::new());
     let play = std::cell::RefCell::new(Some(Play { yard, model: Model::default() }));
-    let config = Config { cases: 64, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let config = Config { cases: 48, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let story = prop::collection::vec(op(), 1..80);
     let told = TestRunner::new(config).run(&story, |story| {
         let mut borrowed = play.borrow_mut();

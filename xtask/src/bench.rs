@@ -5,6 +5,7 @@ use crate::budget;
 use crate::build::{self, Console, Profile};
 use crate::machine::Machine;
 use crate::setup::{Consent, Purpose, prepare};
+use crate::tools;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ enum Kind {
     Wasm,
 }
 
-const ALL: [Bench; 6] = [
+const ALL: [Bench; 7] = [
     Bench { name: "push", what: "from push to a green build, beside the same raw Odoo", kind: Kind::Program },
     Bench {
         name: "board",
@@ -31,8 +32,20 @@ const ALL: [Bench; 6] = [
     Bench { name: "idle", what: "resident memory of serve, work and proxy at rest", kind: Kind::Program },
     Bench { name: "wasm", what: "what pages load", kind: Kind::Wasm },
     Bench { name: "proxy", what: "what the proxy adds to a request", kind: Kind::Program },
-    Bench { name: "logs", what: "from a container's output to the database and to who watches", kind: Kind::Program },
+    Bench {
+        name: "logs",
+        what: "from a container's output to the database and to who watches",
+        kind: Kind::Program,
+    },
+    Bench {
+        name: "queue",
+        what: "lives of runs a second, beside PostgreSQL's ceiling, graphile_worker and pg-boss",
+        kind: Kind::Program,
+    },
 ];
+
+/// What a benchmark compares with comes from npm, and where Node.js finds it.
+const PEERS: [(&str, &str); 1] = [("queue", "pg-boss@10")];
 
 pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
     let chosen = choose(names)?;
@@ -81,6 +94,9 @@ fn program(machine: &Machine, console: &Console, name: &str) -> Result<bool> {
     command.args(["run", "--release", "--quiet", "--manifest-path", MANIFEST, "--bin", name]);
     console.apply(&mut command);
     command.env("CARGO_TARGET_DIR", target_directory(machine));
+    for (_, peer) in PEERS.iter().filter(|(of, _)| *of == name) {
+        command.env("NODE_PATH", tools::node_modules(machine, peer)?);
+    }
     // Its figures are its output, so it writes to the terminal itself.
     let status = command.status().with_context(|| format!("cannot start the benchmark {name}"))?;
     if !status.success() {

@@ -21,6 +21,7 @@ mod wasm_bindgen;
 mod wasm_opt;
 
 pub use chromium::path as chromium_path;
+pub use npm_install::node_modules;
 
 use crate::image;
 use crate::machine::Machine;
