@@ -84,8 +84,11 @@ async fn remove_all(docker: &Docker) -> Result<(), DockerError> {
     for network in docker.networks().await? {
         docker.remove_network(&network.name).await?;
     }
-    for layer in docker.layers().await? {
-        docker.remove_image(&layer).await?;
+    for image in docker.built_images().await? {
+        docker.remove_image(&image.id).await?;
+    }
+    for volume in docker.volumes().await? {
+        docker.remove_volume(&volume.name).await?;
     }
     Ok(())
 }
