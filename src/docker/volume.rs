@@ -33,3 +33,15 @@ impl Docker {
         }
     }
 }
+
+#[cfg(test)]
+impl Docker {
+    pub async fn create_volume_for_tests(&self, name: &str, labels: Labels) {
+        let options = bollard::models::VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(labels.to_map(self.installation())),
+            ..Default::default()
+        };
+        self.client.create_volume(options).await.unwrap();
+    }
+}

@@ -51,12 +51,12 @@ impl Docker {
         }
     }
 
-    /// Until the daemon goes away, from now on. Only while somebody [watches](Self::watch).
+    /// Until the daemon goes away; at once while it is. Only while somebody [watches](Self::watch).
     pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut losses = self.inner.losses.subscribe();
         let count = losses.borrow().count;
         async move {
-            if losses.wait_for(|now| now.count > count).await.is_err() {
+            if losses.wait_for(|now| now.away || now.count > count).await.is_err() {
                 std::future::pending().await
             }
         }

@@ -75,6 +75,11 @@ impl Tenants {
         Ok(())
     }
 
+    /// Whether the environment's database is in quarantine, whatever its role is called by now.
+    pub async fn is_quarantined(&self, environment: EnvironmentId) -> Result<bool, PostgresError> {
+        has_database(&mut *self.pool().acquire().await?, &quarantined_name(environment)).await
+    }
+
     /// What this installation has in quarantine here.
     pub async fn list_quarantined(&self) -> Result<Vec<TenantDatabase>, PostgresError> {
         self.listed(PREFIX).await

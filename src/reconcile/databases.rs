@@ -35,8 +35,8 @@ impl Reconciler for Databases {
                 Fate::Quarantine(_) if put_back.contains(&name) => {}
                 Fate::Owned => {}
                 Fate::Remove(why) => look.finds(name, "drop", why, Job::Drop(id)),
-                // A role alone: nobody's data.
-                Fate::Quarantine(why) if !database.exists => {
+                // A role alone is nobody's data, unless its database was on its way to quarantine.
+                Fate::Quarantine(why) if !database.exists && !round.shop.tenants.is_quarantined(id).await? => {
                     look.finds(name, "drop role", why, Job::Drop(id));
                 }
                 Fate::Quarantine(why) => {

@@ -128,9 +128,9 @@ async fn all(round: &Round<'_>, permit: Permit, stored: bool) -> Vec<Report> {
     // What runs comes before what is in the way.
     turns.take(Servers).await;
     turns.take(LogCollectors).await;
-    turns.take(Hostnames).await;
     turns.take(ExpiredEnvironments).await;
     turns.take(Environments).await;
+    turns.take(Hostnames).await;
     // A network goes after its containers, data after what may write to them.
     turns.take(Containers).await;
     turns.take(Networks).await;

@@ -14,7 +14,7 @@ const LISTED: usize = 200;
 ///
 /// `look` reads what is there *before* what is wanted: what is made in between has its row first, so that it is never
 /// taken for an orphan.
-pub(crate) trait Reconciler: Sync {
+pub(super) trait Reconciler: Sync {
     const NAME: &'static str;
     type Job: Send + Sync;
 
@@ -24,7 +24,7 @@ pub(crate) trait Reconciler: Sync {
 }
 
 /// What all reconcilers of a round work with.
-pub(crate) struct Round<'a> {
+pub(super) struct Round<'a> {
     pub shop: &'a Workshop,
     pub collectors: &'a Collectors,
     pub host: HostId,

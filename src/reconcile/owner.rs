@@ -25,7 +25,7 @@ struct Known {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(super) enum Fate {
     Owned,
     /// Known, and over; why.
     Remove(&'static str),
@@ -34,7 +34,7 @@ pub enum Fate {
 }
 
 /// Who may own something, read after the things themselves.
-pub struct Owners {
+pub(super) struct Owners {
     host: HostId,
     confirmed_at: Option<DateTime<Utc>>,
     environments: HashMap<EnvironmentId, Known>,

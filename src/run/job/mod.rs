@@ -11,7 +11,7 @@ mod gate;
 pub(crate) mod image;
 mod install;
 mod maintenance;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod remove;
 mod route;
 pub(crate) mod sources;
