@@ -36,7 +36,9 @@ impl Reconciler for Databases {
                 Fate::Owned => {}
                 Fate::Remove(why) => look.finds(name, "drop", why, Job::Drop(id)),
                 // A role alone is nobody's data, unless its database was on its way to quarantine.
-                Fate::Quarantine(why) if !database.exists && !round.shop.tenants.is_quarantined(id).await? => {
+                Fate::Quarantine(why)
+                    if !database.exists && !round.shop.tenants.is_quarantined(id).await? =>
+                {
                     look.finds(name, "drop role", why, Job::Drop(id));
                 }
                 Fate::Quarantine(why) => {

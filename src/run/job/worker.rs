@@ -67,7 +67,7 @@ pub async fn work(shop: Workshop, stop: Stop) -> Result<()> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(reconcile::keep_reconciling(shop.clone(), collectors.clone(), stop.drain.clone()));
-    let woken = hear_of_environments(shop.clone(), announcements.subscribe());
+    let woken = wake_reconcilers(shop.clone(), announcements.subscribe());
     tasks.spawn(stop.drain.clone().run_until_cancelled_owned(woken).map(drop));
     let floor = Floor { shop, collectors, held, capacity, stop };
     floor.claim_until_told(announcements.subscribe()).await;
@@ -93,8 +93,8 @@ async fn register(shop: &Workshop, capacity: usize) -> Result<()> {
     Ok(())
 }
 
-/// Wakes the reconciler when an environment is to go, also while all slots are taken.
-async fn hear_of_environments(shop: Workshop, mut heard: Heard) {
+/// Wakes the reconcilers when an environment is to go, or somebody asks something of them; also while all slots are taken.
+async fn wake_reconcilers(shop: Workshop, mut heard: Heard) {
     loop {
         match heard.next().await {
             Announcement::Told { channel, .. } if ![ENVIRONMENTS, RECONCILE].contains(&&*channel) => {}
