@@ -137,6 +137,12 @@ keys! {
     event_retention_days: i32 = 365;
     /// How many days it is kept who did what.
     audit_retention_days: i32 = 365;
+    /// How many days data without an owner are kept in quarantine before they are deleted. Production's are kept until
+    /// a person deletes them.
+    quarantine_days: u32 = 7;
+    /// After how many days without use an image that was built for requirements.txt is removed. It is built again when
+    /// it is needed.
+    unused_image_days: u32 = 14;
     /// The folder with the console's browser side (scripts, styles).
     site_root: PathBuf = PathBuf::from("target/site");
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,odooops::queue=debug`.

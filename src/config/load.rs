@@ -165,6 +165,13 @@ impl Config {
             refuse(key, !(1..=36_500).contains(&days), "write a number of days from 1 to 36500");
         }
         refuse("drain_seconds", self.drain_seconds > 86_400, "write 86400 (a day) or less");
+        refuse(
+            "quarantine_days",
+            !(1..=3650).contains(&self.quarantine_days),
+            "write a number from 1 to 3650",
+        );
+        let days = (1..=3650).contains(&self.unused_image_days);
+        refuse("unused_image_days", !days, "write a number from 1 to 3650");
         if let Some(bin) = &self.postgres_bin {
             refuse("postgres_bin", !bin.join("initdb").is_file(), "there is no initdb in this folder");
         }

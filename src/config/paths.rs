@@ -46,6 +46,21 @@ impl Config {
         self.environments_dir().join(environment.to_string())
     }
 
+    /// Environments' directories that nothing owns any more.
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.within("quarantine")
+    }
+
+    /// What runs produced, where it is kept on this machine.
+    pub fn artifacts_dir(&self) -> PathBuf {
+        self.within("artifacts")
+    }
+
+    /// Which installation this directory belongs to, and its epoch.
+    pub fn installation_file(&self) -> PathBuf {
+        self.within("installation")
+    }
+
     /// The attachments of the template databases: `<template>/data/filestore`.
     pub fn templates_dir(&self) -> PathBuf {
         self.within("templates")

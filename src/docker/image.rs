@@ -1,4 +1,4 @@
-use super::{Docker, DockerError, labels};
+use super::{Docker, DockerError, Labels, labels};
 use crate::id::RunId;
 use bollard::query_parameters::{ListImagesOptions, RemoveImageOptions};
 use std::collections::HashMap;
@@ -10,6 +10,18 @@ pub struct Image {
     /// `name@sha256:...` where it came from a registry.
     pub digests: Vec<String>,
     pub labels: HashMap<String, String>,
+}
+
+/// An image that this installation built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    pub id: String,
+    /// Its names; none for what a build left.
+    pub layers: Vec<String>,
+    /// Of what is left of a build.
+    pub run: Option<RunId>,
+    /// Seconds since 1970.
+    pub created: i64,
 }
 
 impl Docker {
@@ -47,16 +59,18 @@ impl Docker {
         }
     }
 
-    /// Tags of the requirements layers that this installation built.
-    pub async fn layers(&self) -> Result<Vec<String>, DockerError> {
-        let mut filters = self.ours();
-        filters.insert("reference".to_owned(), vec![super::names::layer("*")]);
-        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+    /// The requirements layers that this installation built, and what its builds left without a name.
+    pub async fn built_images(&self) -> Result<Vec<BuiltImage>, DockerError> {
+        let options = ListImagesOptions { filters: Some(self.ours()), ..Default::default() };
         let found = self.client.list_images(Some(options)).await?;
         Ok(found
             .into_iter()
-            .filter(|image| image.labels.contains_key(labels::INSTALLATION))
-            .flat_map(|image| image.repo_tags)
+            .map(|image| BuiltImage {
+                run: Labels::from_map(&image.labels).run,
+                layers: image.repo_tags.into_iter().filter(|tag| super::names::is_layer(tag)).collect(),
+                id: image.id,
+                created: image.created,
+            })
             .collect())
     }
 

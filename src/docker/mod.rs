@@ -19,6 +19,8 @@ mod network;
 mod shim;
 mod spec;
 mod subnet;
+mod volume;
+mod watch;
 
 #[cfg(test)]
 mod docker_tests;
@@ -31,17 +33,19 @@ pub use check::Refusal;
 pub use container::{Container, ContainerStatus, Exit};
 pub use error::DockerError;
 pub use events::{ContainerEvent, ContainerEventKind};
-pub use image::Image;
+pub use image::{BuiltImage, Image};
 pub use labels::Labels;
 pub use layer::{LayerError, LayerRequest, RequirementsFile};
 pub use network::Network;
 pub use shim::Shim;
 pub use spec::{ContainerSpec, Limits, LogRotation, Mount, Tmpfs};
 pub use subnet::{Subnet, SubnetPool};
+pub use volume::Volume;
+pub use watch::Seen;
 
 use crate::id::InstallationId;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch::Sender};
 
 /// How long the daemon may take to answer; creating a container on a busy machine takes seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -58,6 +62,12 @@ pub struct DockerConfig {
     pub subnets: SubnetPool,
 }
 
+fn client(config: &DockerConfig) -> Result<bollard::Docker, DockerError> {
+    let socket = config.socket.to_string_lossy();
+    let version = bollard::API_DEFAULT_VERSION;
+    Ok(bollard::Docker::connect_with_unix(&socket, ANSWER_TIMEOUT.as_secs(), version)?)
+}
+
 /// A daemon, as this installation sees it.
 #[derive(Clone)]
 pub struct Docker {
@@ -69,25 +79,29 @@ struct Inner {
     config: DockerConfig,
     /// Docker neither refuses a second network of the same name nor hands out subnets of ours: one at a time.
     networks: Mutex<()>,
+    /// How often the daemon went away, and whether it is away.
+    losses: Sender<watch::Losses>,
 }
 
 impl Docker {
     /// Connects and agrees on an API version (Docker 20.10 speaks 1.41).
     pub async fn connect(config: DockerConfig) -> Result<Self, DockerError> {
-        let socket = config.socket.to_string_lossy();
-        let client = bollard::Docker::connect_with_unix(
-            &socket,
-            ANSWER_TIMEOUT.as_secs(),
-            bollard::API_DEFAULT_VERSION,
-        )?
-        .negotiate_version()
-        .await?;
-        Ok(Self { client, inner: Arc::new(Inner { config, networks: Mutex::new(()) }) })
+        let client = client(&config)?.negotiate_version().await?;
+        Ok(Self {
+            client,
+            inner: Arc::new(Inner { config, networks: Mutex::new(()), losses: Sender::default() }),
+        })
     }
 
     /// Whether the daemon answers.
     pub async fn ping(&self) -> Result<(), DockerError> {
         self.client.ping().await?;
+        Ok(())
+    }
+
+    /// Whether it takes a new connection: one that is about to end does not, while those that it has go on.
+    pub async fn takes_calls(&self) -> Result<(), DockerError> {
+        client(&self.inner.config)?.ping().await?;
         Ok(())
     }
 

@@ -77,21 +77,24 @@ impl Drop for TestDocker {
     }
 }
 
-async fn remove_all(docker: &Docker) -> Result<(), DockerError> {
+pub async fn remove_all(docker: &Docker) -> Result<(), DockerError> {
     for container in docker.containers().await? {
         docker.remove_container(&container.id).await?;
     }
     for network in docker.networks().await? {
         docker.remove_network(&network.name).await?;
     }
-    for layer in docker.layers().await? {
-        docker.remove_image(&layer).await?;
+    for image in docker.built_images().await? {
+        docker.remove_image(&image.id).await?;
+    }
+    for volume in docker.volumes().await? {
+        docker.remove_volume(&volume.name).await?;
     }
     Ok(())
 }
 
 /// Imports Debian's busybox-static as an image; concurrent tests may both do so.
-async fn ensure_busybox(docker: &Docker) {
+pub async fn ensure_busybox(docker: &Docker) {
     if docker.image_exists(BUSYBOX).await.unwrap() {
         return;
     }
@@ -117,4 +120,47 @@ async fn ensure_busybox(docker: &Docker) {
         .build();
     let body = bollard::body_full(tar.into_inner().unwrap().into());
     docker.client().create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await.unwrap();
+}
+
+impl Docker {
+    /// An image without content, as if this installation had built it then.
+    pub async fn import_for_tests(&self, name: &str, created: &str) {
+        use sha2::{Digest, Sha256};
+        let layer = tar::Builder::new(Vec::new()).into_inner().unwrap();
+        // Its own name is in it, so that no two are the same image.
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "created": created,
+            "config": { "Labels": { labels::INSTALLATION: self.installation().to_string(), "name": name } },
+            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{:x}", Sha256::digest(&layer))] },
+            "history": [{ "created": created, "created_by": "test" }],
+        })
+        .to_string();
+        let manifest =
+            serde_json::json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }])
+                .to_string();
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in [
+            ("layer.tar", layer.as_slice()),
+            ("config.json", config.as_bytes()),
+            ("manifest.json", manifest.as_bytes()),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, path, content).unwrap();
+        }
+        let body = bollard::body_full(tar.into_inner().unwrap().into());
+        let options = bollard::query_parameters::ImportImageOptions::default();
+        self.client().import_image(options, body, None).try_collect::<Vec<_>>().await.unwrap();
+    }
+
+    /// Writes a line to the container's own output.
+    pub async fn say_for_tests(&self, container: &str) {
+        use bollard::exec::{CreateExecOptions, StartExecOptions};
+        let command = ["/bin/busybox", "sh", "-c", "echo more > /proc/1/fd/1"];
+        let options = CreateExecOptions { cmd: Some(command.to_vec()), ..Default::default() };
+        let exec = self.client().create_exec(container, options).await.unwrap();
+        let options = StartExecOptions { detach: true, ..Default::default() };
+        self.client().start_exec(&exec.id, Some(options)).await.unwrap();
+    }
 }

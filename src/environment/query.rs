@@ -2,10 +2,11 @@ use super::{EnvironmentState, EnvironmentSummary};
 use crate::{
     Error, Result,
     branch::{BranchName, CommitSha, Stage},
-    id::{BranchId, EnvironmentId, ProjectId, RunId},
+    id::{BranchId, EnvironmentId, HostId, ProjectId, RunId},
     project::Slug,
     urls::Urls,
 };
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use std::collections::HashSet;
 
@@ -23,6 +24,11 @@ pub struct Environment {
     pub container_id: Option<String>,
     pub image: Option<String>,
     pub hostname: String,
+    /// Where the proxy finds it.
+    pub address: Option<String>,
+    /// Where its container, database and files are.
+    pub host_id: Option<HostId>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// Where a server that passed its gate is found, and what it runs.
@@ -90,7 +96,8 @@ pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Enviro
         Environment,
         r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
                run_id as "run_id: RunId", stage as "stage: Stage", state as "state: EnvironmentState",
-               commit_sha, database_name, container_id, image, hostname
+               commit_sha, database_name, container_id, image, hostname, address,
+               host_id as "host_id: HostId", created_at
            from ops.environments where run_id = $1 order by created_at desc limit 1"#,
         run.0
     );
@@ -103,10 +110,19 @@ pub async fn live(conn: &mut PgConnection) -> Result<Vec<Environment>> {
         Environment,
         r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
                run_id as "run_id: RunId", stage as "stage: Stage", state as "state: EnvironmentState",
-               commit_sha, database_name, container_id, image, hostname
+               commit_sha, database_name, container_id, image, hostname, address,
+               host_id as "host_id: HostId", created_at
            from ops.environments where state in ('building', 'running', 'stopped', 'destroying') order by id"#
     );
     Ok(environments.fetch_all(conn).await?)
+}
+
+/// What the environment will run, known before it does: an image in use is not removed.
+pub async fn set_image(conn: &mut PgConnection, id: EnvironmentId, image: &str) -> Result<()> {
+    let done = sqlx::query!("update ops.environments set image = $2 where id = $1", id.0, image)
+        .execute(conn)
+        .await?;
+    one_row(done.rows_affected())
 }
 
 /// The server runs and passed its gate: it is published under its hostname.
@@ -159,6 +175,18 @@ pub async fn set_server(
         container,
         address,
         i32::from(port)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Nothing is reached there any more; a newer address stays.
+pub async fn clear_address(conn: &mut PgConnection, id: EnvironmentId, address: &str) -> Result<()> {
+    sqlx::query!(
+        "update ops.environments set address = null, port = null where id = $1 and address = $2",
+        id.0,
+        address
     )
     .execute(conn)
     .await?;

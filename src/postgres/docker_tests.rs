@@ -1,6 +1,7 @@
 //! A container with the tenants' socket mounted, as environments have it, whoever it says it is.
 
 use super::{TemplateName, testing_tenants::TestTenants};
+use crate::branch::Stage;
 use crate::id::{EnvironmentId, RunId};
 use secrecy::ExposeSecret;
 use std::process::Stdio;
@@ -43,7 +44,10 @@ async fn docker_threat_07_no_uid_of_a_container_logs_in_as_a_role_it_was_not_giv
     let mut logins = Vec::new();
     for _ in 0..2 {
         logins.push(
-            test.tenants.create_database(EnvironmentId::new(), RunId::new(), &template, 4).await.unwrap(),
+            test.tenants
+                .create_database(EnvironmentId::new(), RunId::new(), Stage::Development, &template, 4)
+                .await
+                .unwrap(),
         );
     }
     let (own, other) = (&logins[0], &logins[1]);

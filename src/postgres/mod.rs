@@ -24,6 +24,7 @@ mod password;
 mod pooled_sessions_tests;
 mod postmaster;
 mod programs;
+mod quarantine;
 mod quote;
 mod recovery;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use listener::{Announcement, Announcements, Heard};
 pub use password::scram_verifier;
 pub use postmaster::{Output, Postmaster, forward_lines};
 pub use programs::Programs;
+pub use quarantine::quarantined_name;
 pub use template::{TemplateBuild, TemplateName, TemplateState};
 pub use tenants::{Login, TenantDatabase, Tenants, database_name};
 pub use witness::Witness;

@@ -80,10 +80,12 @@ impl Tenants {
     pub async fn create_template(&self, name: &TemplateName) -> Result<Option<TemplateBuild>, PostgresError> {
         // Not from the pool: the lock is held for minutes, and is gone with the connection.
         let mut conn = self.admin_options("postgres").connect().await?;
-        let key = format!("odooops template {name}");
-        sqlx::query_scalar!("select true as \"locked!\" from pg_advisory_lock(hashtextextended($1, 0))", key)
-            .fetch_one(&mut conn)
-            .await?;
+        sqlx::query_scalar!(
+            "select true as \"locked!\" from pg_advisory_lock(hashtextextended($1, 0))",
+            lock_key(name)
+        )
+        .fetch_one(&mut conn)
+        .await?;
         if state(&mut conn, name).await? == TemplateState::Finished {
             conn.close().await?;
             return Ok(None);
@@ -92,7 +94,8 @@ impl Tenants {
         let database = name.database();
         let quoted = identifier(&database);
         let password = Secret::generate();
-        self.make_role(&mut conn, &database, password.expose_secret(), 32, "template").await?;
+        let label = format!("{} template", self.installation());
+        self.make_role(&mut conn, &database, password.expose_secret(), 32, &label).await?;
         let statements = [
             format!("CREATE DATABASE {quoted} TEMPLATE template0 ALLOW_CONNECTIONS false"),
             format!("REVOKE ALL ON DATABASE {quoted} FROM PUBLIC"),
@@ -112,20 +115,37 @@ impl Tenants {
         Ok(Some(TemplateBuild { login, name: name.clone(), conn }))
     }
 
-    /// Removes a template, finished or not. Databases copied from it stay.
-    pub async fn drop_template(&self, name: &TemplateName) -> Result<(), PostgresError> {
-        drop_template(&mut *self.pool().acquire().await?, name).await
+    /// Removes a template, finished or not. Databases copied from it stay. False: somebody is just making it.
+    pub async fn drop_template(&self, name: &TemplateName) -> Result<bool, PostgresError> {
+        let mut conn = self.admin_options("postgres").connect().await?;
+        let free = sqlx::query_scalar!(
+            "select pg_try_advisory_lock(hashtextextended($1, 0)) as \"free!\"",
+            lock_key(name)
+        );
+        let free = free.fetch_one(&mut conn).await?;
+        if free {
+            drop_template(&mut conn, name).await?;
+        }
+        // The lock goes with the connection.
+        conn.close().await?;
+        Ok(free)
     }
 
-    /// The names of all finished templates.
+    /// The templates of this installation, finished or not.
     pub async fn list_templates(&self) -> Result<Vec<TemplateName>, PostgresError> {
         let names = sqlx::query_scalar!(
-            "select datname::text as \"name!\" from pg_catalog.pg_database
-             where datistemplate and datname like 'template\\_%' order by datname"
+            r#"select rolname::text as "name!" from pg_catalog.pg_roles
+               where starts_with(rolname::text, 'template_') and shobj_description(oid, 'pg_authid') = $1
+               order by rolname"#,
+            format!("{} template", self.installation())
         );
         let names = names.fetch_all(self.pool()).await?;
         Ok(names.iter().filter_map(|name| name.strip_prefix("template_")?.parse().ok()).collect())
     }
+}
+
+fn lock_key(name: &TemplateName) -> String {
+    format!("odooops template {name}")
 }
 
 impl TemplateBuild {

@@ -13,6 +13,7 @@ use super::{
     template::{TemplateName, TemplateState},
 };
 use crate::{
+    branch::Stage,
     config::{Config, Secret},
     id::{EnvironmentId, InstallationId, RunId},
 };
@@ -37,6 +38,8 @@ pub struct Login {
 pub struct TenantDatabase {
     pub environment: EnvironmentId,
     pub run: RunId,
+    /// None: it was made when nobody wrote that down.
+    pub stage: Option<Stage>,
     /// Whether the role has a database; a kill can leave the role alone.
     pub exists: bool,
 }
@@ -82,6 +85,10 @@ impl Tenants {
         &self.pool
     }
 
+    pub(super) fn installation(&self) -> InstallationId {
+        self.installation
+    }
+
     pub(super) fn admin_options(&self, database: &str) -> PgConnectOptions {
         self.options.clone().database(database)
     }
@@ -92,6 +99,7 @@ impl Tenants {
         &self,
         environment: EnvironmentId,
         run: RunId,
+        stage: Stage,
         template: &TemplateName,
         connections: u32,
     ) -> Result<Login, PostgresError> {
@@ -103,7 +111,7 @@ impl Tenants {
         let mut conn = self.pool.acquire().await?;
         drop_database(&mut conn, &name).await?;
         let password = Secret::generate();
-        let label = format!("{} {run}", self.installation);
+        let label = format!("{} {run} {}", self.installation, stage.as_str());
         self.make_role(&mut conn, &name, password.expose_secret(), connections, &label).await?;
         let template = identifier(&template.database());
         let statements = [
@@ -142,19 +150,28 @@ impl Tenants {
     /// Everything that this installation made here, by the roles' comments: a role cannot change its own, a
     /// database's owner could change that one's.
     pub async fn list_databases(&self) -> Result<Vec<TenantDatabase>, PostgresError> {
+        self.listed("env_").await
+    }
+
+    /// Those of this installation whose roles are named so.
+    pub(super) async fn listed(&self, prefix: &str) -> Result<Vec<TenantDatabase>, PostgresError> {
         let rows = sqlx::query!(
             r#"select r.rolname::text as "name!", shobj_description(r.oid, 'pg_authid') as label,
                       d.oid is not null as "exists!"
                from pg_catalog.pg_roles r left join pg_catalog.pg_database d on d.datname = r.rolname
-               where r.rolname like 'env\_%' order by r.rolname"#
+               where starts_with(r.rolname::text, $1) order by r.rolname"#,
+            prefix
         );
         let rows = rows.fetch_all(&self.pool).await?;
         let ours = rows.into_iter().filter_map(|row| {
             let label = row.label?;
-            let (installation, run) = label.split_once(' ')?;
-            let environment = EnvironmentId(Uuid::try_parse(row.name.strip_prefix("env_")?).ok()?);
-            let is_ours = installation.parse() == Ok(self.installation);
-            is_ours.then_some(TenantDatabase { environment, run: run.parse().ok()?, exists: row.exists })
+            let mut words = label.split(' ');
+            let installation = words.next()?.parse();
+            let environment = EnvironmentId(Uuid::try_parse(row.name.strip_prefix(prefix)?).ok()?);
+            let run = words.next()?.parse().ok()?;
+            let stage = words.next().and_then(|word| word.parse().ok());
+            let is_ours = installation == Ok(self.installation);
+            is_ours.then_some(TenantDatabase { environment, run, stage, exists: row.exists })
         });
         Ok(ours.collect())
     }
@@ -180,16 +197,15 @@ impl Tenants {
         label: &str,
     ) -> Result<(), PostgresError> {
         let quoted = identifier(role);
-        let exists = sqlx::query_scalar!(
-            "select exists (select from pg_catalog.pg_roles where rolname = $1) as \"exists!\"",
-            role
-        );
-        if !exists.fetch_one(&mut *conn).await? {
-            conn.execute(format!("CREATE ROLE {quoted}").as_str()).await?;
-        }
+        // In one go, which is one transaction: a role without its label would be nobody's for ever.
+        let comment = format!("COMMENT ON ROLE {quoted} IS {}", literal(label));
+        let label = match has_role(conn, role).await? {
+            true => comment,
+            false => format!("CREATE ROLE {quoted}; {comment}"),
+        };
+        conn.execute(label.as_str()).await?;
         let verifier = literal(&scram_verifier(password)?);
         let statements = [
-            format!("COMMENT ON ROLE {quoted} IS {}", literal(label)),
             format!("GRANT {quoted} TO CURRENT_USER"),
             format!(
                 "ALTER ROLE {quoted} LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT {connections} PASSWORD {verifier}"
@@ -202,9 +218,17 @@ impl Tenants {
     }
 }
 
-async fn drop_database(conn: &mut PgConnection, name: &str) -> Result<(), PostgresError> {
+pub(super) async fn drop_database(conn: &mut PgConnection, name: &str) -> Result<(), PostgresError> {
     if has_database(conn, name).await? {
         conn.execute(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name)).as_str()).await?;
     }
     Ok(())
+}
+
+pub(super) async fn has_role(conn: &mut PgConnection, name: &str) -> Result<bool, PostgresError> {
+    let exists = sqlx::query_scalar!(
+        "select exists (select from pg_catalog.pg_roles where rolname = $1) as \"exists!\"",
+        name
+    );
+    Ok(exists.fetch_one(conn).await?)
 }

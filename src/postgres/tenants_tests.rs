@@ -4,7 +4,10 @@ use super::{
     Login, TemplateName, TemplateState, Tenants, cluster::socket_options, database_name,
     testing_tenants::TestTenants,
 };
-use crate::id::{EnvironmentId, InstallationId, RunId};
+use crate::{
+    branch::Stage,
+    id::{EnvironmentId, InstallationId, RunId},
+};
 use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
 
@@ -28,7 +31,7 @@ async fn template(test: &TestTenants) -> TemplateName {
 }
 
 async fn make(test: &TestTenants, template: &TemplateName, environment: EnvironmentId) -> Login {
-    test.tenants.create_database(environment, RunId::new(), template, 4).await.unwrap()
+    test.tenants.create_database(environment, RunId::new(), Stage::Development, template, 4).await.unwrap()
 }
 
 #[tokio::test]
@@ -93,7 +96,8 @@ async fn a_template_left_unfinished_is_begun_again_and_a_finished_one_is_not() {
     let first = test.tenants.create_template(&name).await.unwrap().unwrap();
     let old = first.login.clone();
     assert_eq!(test.tenants.template_state(&name).await.unwrap(), TemplateState::Unfinished);
-    let refused = test.tenants.create_database(EnvironmentId::new(), RunId::new(), &name, 4).await;
+    let refused =
+        test.tenants.create_database(EnvironmentId::new(), RunId::new(), Stage::Development, &name, 4).await;
     assert!(refused.is_err(), "an unfinished template is not copied");
     drop(first);
     let second = test.tenants.create_template(&name).await.unwrap().unwrap();
@@ -106,7 +110,7 @@ async fn a_template_left_unfinished_is_begun_again_and_a_finished_one_is_not() {
     assert_eq!(test.tenants.template_state(&name).await.unwrap(), TemplateState::Finished);
     assert!(test.tenants.create_template(&name).await.unwrap().is_none());
     assert_eq!(test.tenants.list_templates().await.unwrap(), std::slice::from_ref(&name));
-    test.tenants.drop_template(&name).await.unwrap();
+    assert!(test.tenants.drop_template(&name).await.unwrap());
     assert_eq!(test.tenants.template_state(&name).await.unwrap(), TemplateState::Missing);
 }
 
@@ -185,7 +189,8 @@ async fn dropping_ends_sessions_and_another_installation_is_not_listed() {
     let test = TestTenants::start().await;
     let template = template(&test).await;
     let (environment, run) = (EnvironmentId::new(), RunId::new());
-    let login = test.tenants.create_database(environment, run, &template, 4).await.unwrap();
+    let login =
+        test.tenants.create_database(environment, run, Stage::Development, &template, 4).await.unwrap();
     let listed = test.tenants.list_databases().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].environment, listed[0].run, listed[0].exists), (environment, run, true));

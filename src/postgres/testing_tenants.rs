@@ -44,6 +44,11 @@ impl TestTenants {
         Self { tenants: Tenants::new(options, InstallationId::new()), cluster, postmaster, _dir: dir }
     }
 
+    /// The same cluster as another installation uses it.
+    pub fn of(&self, installation: InstallationId) -> Tenants {
+        Tenants::new(self.tenants.admin_options("postgres"), installation)
+    }
+
     /// What to mount at /var/run/postgresql.
     pub fn socket(&self) -> PathBuf {
         self.cluster.socket()

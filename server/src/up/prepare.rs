@@ -10,6 +10,7 @@ use odooops::{
         Cluster, Kind, Tenants, bootstrap_control, bootstrap_tenants,
         ops::{self, Role},
     },
+    reconcile::epoch::OnDisk,
 };
 use std::{
     fs,
@@ -64,22 +65,19 @@ pub async fn databases(config: &Config, log: &Log) -> Result<(), Failure> {
 }
 
 /// The database's id stands in the data directory too. A stranger's database would make everything here ownerless.
+/// The epoch beside it is the worker's to write.
 fn same_installation(path: &Path, id: InstallationId) -> Result<(), Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) if text.trim() == id.to_string() => Ok(()),
-        Ok(text) => Err(format!(
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    match OnDisk::read(path).map_err(failed)? {
+        Some(there) if there.installation == id => Ok(()),
+        Some(there) => Err(format!(
             "{} says that this directory belongs to installation {}, but the ops database is of {id}: use the data \
              directory and the database that belong together",
             path.display(),
-            text.trim()
+            there.installation
         )
         .into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let aside = path.with_extension("new");
-            fs::write(&aside, format!("{id}\n"))?;
-            Ok(fs::rename(aside, path)?)
-        }
-        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+        None => Ok(OnDisk { installation: id, epoch: None }.write(path).map_err(failed)?),
     }
 }
 

@@ -43,6 +43,8 @@ async fn steps(
     let claim = progress.claim;
     let sources = progress.step(Step::Sources, sources::check_out(progress, environment)).await?;
     let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
+    environment::query::set_image(&mut *progress.shop.pool.acquire().await?, environment.id, &image.name)
+        .await?;
     let database =
         progress.step(Step::Database, database::create(progress, collectors, environment, &sources)).await?;
     let installed = install::run(progress, collectors, environment, &sources, &image, &database);

@@ -9,11 +9,16 @@ use crate::{
     run::LogLevel,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
+
+/// Servers whose output one worker collects: each holds a connection to Docker and now and then one to PostgreSQL.
+const MOST: usize = 1000;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct Collectors {
@@ -54,22 +59,52 @@ impl Collectors {
         }
     }
 
-    /// Stores a server's output from now on, unless somebody here does already.
-    pub fn follow(&self, run: RunId, container: &str) {
+    /// Stores a server's output from now on, unless somebody here does already. False: there are too many.
+    pub fn follow(&self, run: RunId, container: &str) -> bool {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         servers.retain(|_, task| !task.is_finished());
         if servers.contains_key(container) {
-            return;
+            return true;
+        }
+        if servers.len() >= MOST {
+            return false;
         }
         let (this, id) = (self.clone(), container.to_owned());
-        let task = tokio::spawn(async move {
-            // An end of the container is an end; an error is PostgreSQL or Docker restarting.
-            while let Err(error) = this.collect(run, &id, "odoo", |_| ()).await {
-                tracing::warn!(%run, %error, "collecting a server's output goes on in a moment");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
+        let task = tokio::spawn(async move { this.keep_collecting(run, &id).await });
         servers.insert(container.to_owned(), task);
+        true
+    }
+
+    /// Until the container ends, or another collector takes over. Who panics is found missing by the reconciler.
+    async fn keep_collecting(&self, run: RunId, container: &str) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let begun = Instant::now();
+            match self.collect(run, container, "odoo", |_| ()).await {
+                Ok(_) => return,
+                // Taking the lease back would go on for ever between two.
+                Err(JobError::Lost) => {
+                    tracing::warn!(%run, container, "somebody else collects this server's output");
+                    return;
+                }
+                // PostgreSQL or Docker restarting.
+                Err(error) => {
+                    tracing::warn!(%run, %error, "collecting a server's output goes on in a moment")
+                }
+            }
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The containers of servers whose output is being stored.
+    pub fn followed(&self) -> HashSet<String> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|_, task| !task.is_finished());
+        servers.keys().cloned().collect()
     }
 
     pub async fn stop(&self) {

@@ -33,8 +33,8 @@ pub async fn create(
     let shop = progress.shop;
     let template = template::ensure(progress, collectors, environment.stage.demo_and_tests()).await?;
     let connections = shop.config.environment_connections;
-    let login =
-        shop.tenants.create_database(environment.id, progress.claim.id, &template, connections).await?;
+    let (run, stage) = (progress.claim.id, environment.stage);
+    let login = shop.tenants.create_database(environment.id, run, stage, &template, connections).await?;
     let mut conn = shop.tenants.connect_as(&login).await?;
     let admin = fresh::freshen(&mut conn, &shop.urls.environment(&environment.hostname)).await?;
     drop(conn);

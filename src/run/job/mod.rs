@@ -2,22 +2,21 @@
 //!
 //! A worker may die at any instruction. So every step can be repeated: names are derived from ids, creating what is
 //! there and removing what is gone succeed, and what a dead attempt left behind carries labels by which
-//! [`reconcile`] finds it. Nothing is written to the run but through its lease.
+//! [`crate::reconcile`] finds it. Nothing is written to the run but through its lease.
 
 mod build;
-mod collect;
+pub(crate) mod collect;
 mod database;
 mod gate;
-mod image;
+pub(crate) mod image;
 mod install;
 mod maintenance;
-mod progress;
-mod reconcile;
-mod remove;
+pub(crate) mod progress;
+pub(crate) mod remove;
 mod route;
-mod sources;
-mod start;
-mod template;
+pub(crate) mod sources;
+pub(crate) mod start;
+pub(crate) mod template;
 mod worker;
 
 #[cfg(test)]
@@ -60,8 +59,12 @@ pub struct Workshop {
 pub enum JobError {
     /// Not the commit's fault: another attempt may succeed. The cause is in the worker's log under the incident; it
     /// may name what is not for everybody's eyes.
-    #[error("The platform failed here (incident {incident}).")]
-    Retry { incident: Uuid },
+    #[error("{}", retry_reason(reason, incident))]
+    Retry {
+        incident: Uuid,
+        /// Where it can be told to everybody.
+        reason: Option<&'static str>,
+    },
     /// The same commit would fail again.
     #[error("{message}")]
     Fail { message: String, exit_code: Option<i32> },
@@ -80,7 +83,23 @@ impl JobError {
     pub fn retry(cause: impl std::fmt::Display) -> Self {
         let incident = Uuid::now_v7();
         tracing::warn!(%incident, %cause, "an attempt fails");
-        Self::Retry { incident }
+        Self::Retry { incident, reason: None }
+    }
+
+    /// The daemon went away while something ran in its hands.
+    pub fn docker_restarted(cause: impl std::fmt::Display) -> Self {
+        let incident = Uuid::now_v7();
+        tracing::warn!(%incident, %cause, "an attempt fails: docker restarted");
+        Self::Retry { incident, reason: Some(DOCKER_RESTARTED) }
+    }
+}
+
+const DOCKER_RESTARTED: &str = "docker restarted";
+
+fn retry_reason(reason: &Option<&'static str>, incident: &Uuid) -> String {
+    match reason {
+        Some(reason) => (*reason).to_owned(),
+        None => format!("The platform failed here (incident {incident})."),
     }
 }
 
@@ -108,7 +127,10 @@ impl From<crate::Error> for JobError {
 
 impl From<DockerError> for JobError {
     fn from(error: DockerError) -> Self {
-        Self::retry(error)
+        match error {
+            DockerError::Unavailable(cause) => Self::docker_restarted(cause),
+            other => Self::retry(other),
+        }
     }
 }
 

@@ -57,9 +57,10 @@ impl Yard {
         for folder in [config.environments_dir(), config.templates_dir()] {
             std::fs::create_dir_all(folder).unwrap();
         }
+        let installation = InstallationId::new();
         let docker = Docker::connect(DockerConfig {
             socket: "/var/run/docker.sock".into(),
-            installation: InstallationId::new(),
+            installation,
             mount_roots: vec![config.environments_dir(), config.templates_dir(), config.tenants_socket_dir()],
             subnets: config.environment_subnets,
         })
@@ -75,6 +76,8 @@ impl Yard {
         let repositories = Repositories::new(Git::open(git).await.unwrap());
         let mut conn = db.superuser_options().connect().await.unwrap();
         let project = ProjectId::new();
+        // All test databases are copies of one.
+        sqlx::query!("update ops.installation set id = $1", installation.0).execute(&mut conn).await.unwrap();
         sqlx::query!("insert into ops.projects (id, slug, name) values ($1, 'yard', 'Yard')", project.0)
             .execute(&mut conn)
             .await
@@ -83,7 +86,7 @@ impl Yard {
         let shop = Workshop {
             pool: db.worker.clone(),
             docker,
-            tenants: tenants.tenants.clone(),
+            tenants: tenants.of(installation),
             repositories,
             urls: Urls::of(&config),
             config: Arc::new(config),

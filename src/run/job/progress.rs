@@ -6,7 +6,7 @@ use crate::{
     run::{LogLevel, Step},
 };
 use serde_json::json;
-use std::time::Instant;
+use std::{pin::pin, time::Instant};
 
 /// Writes what happens to a claimed run.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ impl Progress<'_> {
     ) -> Result<T, JobError> {
         self.event("step_started", json!({ "step": step })).await?;
         let begun = Instant::now();
-        let outcome = work.await;
+        let outcome = self.unless_docker_ends(work).await;
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (ok, note) = match &outcome {
             Ok((_, note)) => (true, note.clone()),
@@ -39,6 +39,31 @@ impl Progress<'_> {
         let (value, _) = outcome?;
         finished?;
         Ok(value)
+    }
+
+    /// What a container's end means is not known when the daemon ended with it: such a step is tried again.
+    async fn unless_docker_ends<T>(
+        &self,
+        work: impl Future<Output = Result<T, JobError>>,
+    ) -> Result<T, JobError> {
+        let docker = &self.shop.docker;
+        let mut gone = pin!(docker.gone());
+        let restarted = || Err(JobError::docker_restarted("while a step ran"));
+        let outcome = tokio::select! {
+            biased;
+            () = &mut gone => return restarted(),
+            outcome = work => outcome,
+        };
+        let Err(JobError::Fail { .. }) = outcome else { return outcome };
+        // A daemon that is told to end takes no more calls, then ends its containers, then goes away.
+        tokio::select! {
+            biased;
+            () = &mut gone => restarted(),
+            answers = docker.takes_calls() => match answers {
+                Ok(()) => outcome,
+                Err(cause) => Err(JobError::docker_restarted(cause)),
+            },
+        }
     }
 
     pub async fn log(&self, stream: &str, level: LogLevel, message: &str) -> Result<(), JobError> {

@@ -5,6 +5,7 @@ use crate::{
     docker::{Labels, names},
     environment::{self, EnvironmentState, query::Environment},
     queue::{self, Claim},
+    reconcile::{epoch, trouble::Trouble},
 };
 
 /// After an attempt that did not end well. Failures are left to the reconciler, which finds the remains by their
@@ -28,18 +29,27 @@ async fn try_everything_of(shop: &Workshop, claim: &Claim) -> Result<(), JobErro
     let Some(environment) = environment.filter(|it| it.state == EnvironmentState::Building) else {
         return Ok(());
     };
-    remains_of(shop, &environment).await
+    match epoch::may_take_away(shop, environment.created_at).await {
+        Ok(true) => remains_of(shop, &environment).await,
+        Ok(false) => Ok(()),
+        Err(Trouble(cause)) => Err(JobError::retry(cause)),
+    }
 }
 
 /// Containers, network, database and files of an environment, and a template's container that its run has left.
 pub async fn remains_of(shop: &Workshop, environment: &Environment) -> Result<(), JobError> {
+    what_runs(shop, environment).await?;
+    shop.tenants.drop_database(environment.id).await?;
+    remove_tree(&shop.config.environment_dir(environment.id)).await
+}
+
+/// All but its data.
+pub async fn what_runs(shop: &Workshop, environment: &Environment) -> Result<(), JobError> {
     for container in shop.docker.containers().await? {
         let Labels { environment: of, run } = container.labels;
         if of == Some(environment.id) || (of.is_none() && run.is_some() && run == environment.run_id) {
             shop.docker.remove_container(&container.id).await?;
         }
     }
-    shop.docker.remove_network(&names::environment_network(environment.id)).await?;
-    shop.tenants.drop_database(environment.id).await?;
-    remove_tree(&shop.config.environment_dir(environment.id)).await
+    Ok(shop.docker.remove_network(&names::environment_network(environment.id)).await?)
 }

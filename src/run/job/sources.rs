@@ -3,10 +3,12 @@
 use super::{JobError, progress::Progress};
 use crate::{
     branch::CommitSha,
+    docker::Labels,
     environment::query::Environment,
     git::{CheckoutLimits, GitUrl},
     odoo::addons::Addons,
     project,
+    reconcile::owner,
     run::LogLevel,
 };
 use std::path::PathBuf;
@@ -24,10 +26,13 @@ pub async fn check_out(
     let shop = progress.shop;
     let commit =
         CommitSha::parse(&environment.commit_sha).map_err(|error| JobError::fail(error.to_string()))?;
-    let root = shop.config.environment_dir(environment.id).join("src");
+    let folder = shop.config.environment_dir(environment.id);
+    let root = folder.join("src");
     // What an earlier attempt left is not trusted.
     remove_tree(&root).await?;
     tokio::fs::create_dir_all(&root).await.map_err(JobError::retry)?;
+    let labels = Labels::environment(progress.claim.id, environment.id);
+    owner::mark(&folder, labels, environment.stage).await.map_err(JobError::retry)?;
     let repository = shop.repositories.of(environment.project_id);
     let origin = origin(progress, environment).await?;
     let checkout = repository.check_out(&commit, &root, origin.as_ref(), CheckoutLimits::default()).await?;

@@ -3,7 +3,8 @@
 
 use super::{JobError, collect::Collectors, image::Image, progress::Progress, sources::remove_tree};
 use crate::{
-    docker::{ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs, names},
+    docker::{self, ContainerSpec, Labels, Limits, LogRotation, Mount, Tmpfs, names},
+    id::InstallationId,
     odoo::{
         conf::OdooConf,
         judge::{Judge, Verdict},
@@ -26,8 +27,7 @@ pub async fn ensure(
     let image = shop.docker.image(&shop.config.odoo_image).await?;
     let image =
         image.ok_or_else(|| JobError::fail(format!("The image {} is gone.", shop.config.odoo_image)))?;
-    let digest: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
-    let name: TemplateName = format!("{}_{digest}", if demo { "demo" } else { "plain" }).parse()?;
+    let name = name(&image, shop.docker.installation(), demo)?;
     if shop.tenants.template_state(&name).await? == TemplateState::Finished {
         return Ok(name);
     }
@@ -38,6 +38,18 @@ pub async fn ensure(
         make(progress, collectors, &name, demo, build).await?;
     }
     Ok(name)
+}
+
+/// Installations that share a cluster have templates of their own: each has the attachments on its own disk.
+pub fn name(
+    image: &docker::Image,
+    installation: InstallationId,
+    demo: bool,
+) -> Result<TemplateName, JobError> {
+    let digest: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
+    let installation = installation.0.simple().to_string();
+    let kind = if demo { "demo" } else { "plain" };
+    Ok(format!("{kind}_{digest}_{}", &installation[20..]).parse()?)
 }
 
 /// Where the attachments of a template are.

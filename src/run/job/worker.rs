@@ -4,11 +4,12 @@ mod ending;
 mod figures;
 mod pulse;
 
-use super::{JobError, Workshop, build, collect::Collectors, maintenance, reconcile};
+use super::{JobError, Workshop, build, collect::Collectors, maintenance};
 use crate::{
     Error, Result,
-    postgres::{Announcements, Heard},
+    postgres::{Announcement, Announcements, Heard},
     queue::{self, Claim, Registration},
+    reconcile::{self, epoch},
     run::RunKind,
 };
 use futures::FutureExt;
@@ -23,6 +24,8 @@ const SLOW_POLL: Duration = Duration::from_secs(5);
 const RUNS: &str = "ops_run";
 /// An environment is to be destroyed.
 const ENVIRONMENTS: &str = "ops_environment";
+/// Somebody asks something of the reconcilers.
+const RECONCILE: &str = "ops_reconcile";
 
 /// How a worker is told to end.
 #[derive(Debug, Clone)]
@@ -57,14 +60,14 @@ pub async fn work(shop: Workshop, stop: Stop) -> Result<()> {
     let hearing = CancellationToken::new();
     let _hearing = hearing.clone().drop_guard();
     let announcements =
-        Announcements::listen(&shop.pool, &[RUNS, ENVIRONMENTS, pulse::CHANGED], hearing.clone());
+        Announcements::listen(&shop.pool, &[RUNS, ENVIRONMENTS, RECONCILE, pulse::CHANGED], hearing.clone());
     let held = Held::default();
     let beating = pulse::beat(shop.clone(), held.clone(), announcements.subscribe());
     let beating = AbortOnDropHandle::new(tokio::spawn(beating));
 
     let mut tasks = JoinSet::new();
     tasks.spawn(reconcile::keep_reconciling(shop.clone(), collectors.clone(), stop.drain.clone()));
-    let woken = hear_of_environments(shop.clone(), announcements.subscribe());
+    let woken = wake_reconcilers(shop.clone(), announcements.subscribe());
     tasks.spawn(stop.drain.clone().run_until_cancelled_owned(woken).map(drop));
     let floor = Floor { shop, collectors, held, capacity, stop };
     floor.claim_until_told(announcements.subscribe()).await;
@@ -90,11 +93,13 @@ async fn register(shop: &Workshop, capacity: usize) -> Result<()> {
     Ok(())
 }
 
-/// Wakes the reconciler when an environment is to go, also while all slots are taken.
-async fn hear_of_environments(shop: Workshop, mut heard: Heard) {
+/// Wakes the reconcilers when an environment is to go, or somebody asks something of them; also while all slots are taken.
+async fn wake_reconcilers(shop: Workshop, mut heard: Heard) {
     loop {
-        heard.on(ENVIRONMENTS).await;
-        shop.changed.notify_one();
+        match heard.next().await {
+            Announcement::Told { channel, .. } if ![ENVIRONMENTS, RECONCILE].contains(&&*channel) => {}
+            Announcement::Told { .. } | Announcement::Missed => shop.changed.notify_one(),
+        }
     }
 }
 
@@ -120,6 +125,11 @@ impl Floor {
                 () = &mut stopped => break,
             };
             let Ok(slot) = slot else { break };
+            // What is begun without a daemon fails, and counts as an attempt.
+            tokio::select! {
+                () = self.shop.docker.back() => {}
+                () = &mut stopped => break,
+            }
             // One look serves all that was announced before it.
             heard.skip();
             match self.claim().await {
@@ -205,6 +215,7 @@ impl Floor {
 
     /// Ok: the run has ended, as its work said.
     async fn perform(&self, claim: &Claim) -> std::result::Result<(), JobError> {
+        epoch::before_creation(&self.shop, claim).await?;
         match claim.kind {
             RunKind::Build => build::build(&self.shop, &self.collectors, claim).await,
             RunKind::Maintenance => maintenance::maintain(&self.shop, claim).await,

@@ -1,0 +1,100 @@
+//! Ends of environments: those that were told to go, and those whose run ended before they were published.
+
+use super::{
+    QuarantineKind,
+    databases::quarantine_database,
+    directories::{aside, quarantine_directory},
+    look::{Look, Reconciler, Round},
+    quarantine::Aside,
+    trouble::Trouble,
+};
+use crate::{
+    branch::Stage,
+    environment::{self, EnvironmentState, query::Environment},
+    postgres::{database_name, quarantined_name},
+    run::job::remove,
+};
+
+pub struct Environments;
+
+pub enum Job {
+    End(Box<Environment>, EnvironmentState),
+    /// People may work in it, though the database says that it never came to be.
+    SetAside(Box<Environment>),
+}
+
+const AROUND_A_RESTORE: &str = "its run was under way when the ops database was restored";
+
+impl Reconciler for Environments {
+    const NAME: &'static str = "environments";
+    type Job = Job;
+
+    async fn look(&self, round: &Round<'_>) -> Result<Look<Job>, Trouble> {
+        let mut conn = round.shop.pool.acquire().await?;
+        let live = environment::query::live(&mut conn).await?;
+        let abandoned = environment::query::abandoned(&mut conn).await?;
+        let mut look = Look::at(live.len());
+        for environment in live.into_iter().filter(|it| it.host_id == Some(round.host)) {
+            let (id, hostname) = (environment.id, environment.hostname.clone());
+            let before = round.confirmed_at.is_some_and(|confirmed| environment.created_at <= confirmed);
+            let environment = Box::new(environment);
+            match environment.state {
+                EnvironmentState::Destroying => {
+                    let job = Job::End(environment, EnvironmentState::Destroyed);
+                    look.finds(hostname, "remove", "it is to be destroyed, or was replaced", job);
+                }
+                EnvironmentState::Building if abandoned.contains(&id) && before => {
+                    look.finds(hostname, "quarantine", AROUND_A_RESTORE, Job::SetAside(environment));
+                }
+                EnvironmentState::Building if abandoned.contains(&id) => {
+                    let job = Job::End(environment, EnvironmentState::Failed);
+                    look.finds(hostname, "remove", "its run ended before it was published", job);
+                }
+                _ => {}
+            }
+        }
+        Ok(look)
+    }
+
+    async fn act(&self, round: &Round<'_>, job: &Job) -> Result<(), Trouble> {
+        let (environment, end) = match job {
+            Job::End(environment, end) => {
+                remove::remains_of(round.shop, environment).await?;
+                (environment, *end)
+            }
+            Job::SetAside(environment) => {
+                set_aside(round, environment).await?;
+                (environment, EnvironmentState::Failed)
+            }
+        };
+        let mut conn = round.shop.pool.acquire().await?;
+        Ok(environment::query::set_state(&mut conn, environment.id, end).await?)
+    }
+}
+
+async fn set_aside(round: &Round<'_>, environment: &Environment) -> Result<(), Trouble> {
+    let (shop, id) = (round.shop, environment.id);
+    remove::what_runs(shop, environment).await?;
+    let production = environment.stage == Stage::Production;
+    if shop
+        .tenants
+        .list_databases()
+        .await?
+        .iter()
+        .any(|database| database.environment == id && database.exists)
+    {
+        let database = Aside {
+            kind: QuarantineKind::Database,
+            name: quarantined_name(id),
+            original_name: database_name(id),
+            environment: Some(id),
+            production,
+            reason: AROUND_A_RESTORE,
+        };
+        quarantine_database(round, id, &database).await?;
+    }
+    if tokio::fs::try_exists(shop.config.environment_dir(id)).await? {
+        quarantine_directory(round, id, &aside(id, production, AROUND_A_RESTORE)).await?;
+    }
+    Ok(())
+}
