@@ -16,9 +16,11 @@ mod labels;
 mod layer;
 pub mod names;
 mod network;
+mod shell;
 mod shim;
 mod spec;
 mod subnet;
+mod transfer;
 
 #[cfg(test)]
 mod docker_tests;
@@ -35,6 +37,7 @@ pub use image::Image;
 pub use labels::Labels;
 pub use layer::{LayerError, LayerRequest, RequirementsFile};
 pub use network::Network;
+pub use shell::Shell;
 pub use shim::Shim;
 pub use spec::{ContainerSpec, Limits, LogRotation, Mount, Tmpfs};
 pub use subnet::{Subnet, SubnetPool};

@@ -6,7 +6,8 @@ mod pulse;
 
 use super::{JobError, Workshop, build, collect::Collectors, maintenance, reconcile};
 use crate::{
-    Error, Result,
+    Error, Result, environment,
+    node::Identity,
     postgres::{Announcements, Heard},
     queue::{self, Claim, Registration},
     run::RunKind,
@@ -83,7 +84,11 @@ async fn register(shop: &Workshop, capacity: usize) -> Result<()> {
         capacity: i32::try_from(capacity).unwrap_or(i32::MAX),
         kinds: &shop.config.worker_kinds,
     };
-    let (_host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
+    let (host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
+    if Identity::of(&shop.config).map_err(Error::internal)?.is_none() {
+        // From when there was one machine, this one.
+        environment::query::settle(&mut conn, host).await?;
+    }
     if released > 0 {
         tracing::info!(released, "runs of an earlier process of this worker go back to the queue");
     }

@@ -6,6 +6,7 @@ mod environments;
 mod extract;
 mod identity;
 mod platform;
+mod joining;
 mod problem;
 mod projects;
 mod runs;
@@ -14,9 +15,10 @@ mod stream;
 mod watch;
 
 pub use branches::{MoveRequest, OnPushRequest};
-pub use environments::{EnvironmentRequest, Queued};
+pub use environments::{AdminPassword, EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
 pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
+pub use joining::{HostTokenRequest, Invitation, Revoked};
 pub use problem::{Problem, ProblemBody};
 pub use projects::ProjectRequest;
 
@@ -89,6 +91,9 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(schedules::run))
         .routes(routes!(schedules::runs))
         .routes(routes!(schedules::preview))
+        .routes(routes!(environments::admin_password))
+        .routes(routes!(joining::create_token))
+        .routes(routes!(joining::revoke))
 }
 
 /// What the API offers, for `openapi.json` and for the test that knows every entry.
