@@ -26,6 +26,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,9 @@ const HOSTS: &str = "ops_hosts";
 const LOOK: Duration = Duration::from_secs(30);
 /// From the first byte of a request to the end of its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+const JOINING: Duration = Duration::from_secs(60);
+/// An image over a slow line.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     let stop = stopped_by_signal()?;
@@ -90,14 +94,15 @@ async fn serve(visitor: Visitor, door: &Door, database: &relay::Database) -> Res
             Guest::Stranger | Guest::Control => Err("only hosts that joined reach the database".into()),
         };
     }
+    // Who only asks to join needs no longer than that.
+    let longest = if visitor.guest == Guest::Stranger { JOINING } else { LONGEST };
     let router = http::router(door.clone(), visitor.guest);
-    http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_headers(64)
-        .serve_connection(TokioIo::new(visitor.stream), TowerToHyperService::new(router))
-        .await?;
-    Ok(())
+        .serve_connection(TokioIo::new(visitor.stream), TowerToHyperService::new(router));
+    Ok(timeout(longest, served).await??)
 }
 
 fn stopped_by_signal() -> Result<CancellationToken, Failure> {

@@ -57,13 +57,13 @@ impl Docker {
 }
 
 impl Shell {
-    pub async fn resize(&self, columns: u16, rows: u16) -> Result<(), DockerError> {
+    pub async fn resize(&mut self, columns: u16, rows: u16) -> Result<(), DockerError> {
         let size = ResizeExecOptions { w: i32::from(columns), h: i32::from(rows) };
         Ok(self.docker.client.resize_exec(&self.id, size).await?)
     }
 
     /// None while it runs.
-    pub async fn exit_code(&self) -> Result<Option<i64>, DockerError> {
+    pub async fn exit_code(&mut self) -> Result<Option<i64>, DockerError> {
         Ok(self.docker.client.inspect_exec(&self.id).await?.exit_code)
     }
 }

@@ -24,7 +24,7 @@ pub use api::{
     LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued, Revoked,
 };
 pub use auth::{ClientAddress, Identity};
-pub use git as git_for_hosts;
+pub use git::read as read_sources;
 pub use web::Web;
 
 use axum::{

@@ -1,7 +1,7 @@
 //! Sources for hosts, at `/git/<project id>.git`: reading only, and only of projects whose runs they hold.
 
 use super::http::{Door, host};
-use crate::http::{Problem, git_for_hosts};
+use crate::http::{Problem, read_sources};
 use axum::{
     Extension, Router,
     body::Body,
@@ -66,5 +66,5 @@ async fn read(
         return Err(Problem(Error::not_found("project")));
     }
     drop(conn);
-    Ok(git_for_hosts::read(&door.repositories, project, is_post, request).await.into_response())
+    Ok(read_sources(&door.repositories, project, is_post, request).await.into_response())
 }
