@@ -5,8 +5,8 @@ mod branches;
 mod environments;
 mod extract;
 mod identity;
-mod platform;
 mod joining;
+mod platform;
 mod problem;
 mod projects;
 mod runs;
@@ -15,10 +15,10 @@ mod stream;
 mod watch;
 
 pub use branches::{MoveRequest, OnPushRequest};
-pub use environments::{AdminPassword, EnvironmentRequest, Queued};
+pub use environments::{EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
-pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use joining::{HostTokenRequest, Invitation, Revoked};
+pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use problem::{Problem, ProblemBody};
 pub use projects::ProjectRequest;
 
