@@ -40,6 +40,8 @@ pub enum Action {
     /// The same once more.
     RetryRun(RunId),
     DestroyEnvironment(EnvironmentId),
+    /// Sign in to its Odoo, open a shell in it.
+    ConnectEnvironment(EnvironmentId),
     ViewSchedule(ScheduleId),
     /// None: one of the platform's own.
     CreateSchedule(Option<ProjectId>),
@@ -97,6 +99,10 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
         Action::CancelRun(run) | Action::RetryRun(run) => {
             let (project, stage) = run_of(conn, run).await?;
             allow(role_in(conn, project).await?, Tool::Push, stage)
+        }
+        Action::ConnectEnvironment(environment) => {
+            let (project, stage) = environment_of(conn, environment).await?;
+            allow(role_in(conn, project).await?, Tool::Connect, stage)
         }
         Action::DestroyEnvironment(environment) => {
             let (project, stage) = environment_of(conn, environment).await?;

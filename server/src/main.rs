@@ -6,8 +6,10 @@ mod config_flags;
 mod hook;
 mod http;
 mod migrate;
+mod node;
 mod proxy;
 mod serve;
+mod socket_file;
 mod ssh;
 mod up;
 mod work;
@@ -41,6 +43,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Builds what was pushed and keeps environments running.
     Work,
+    /// Lets other machines of the installation in, or is the way of a joined machine to the console's.
+    Node,
     /// Brings the ops database to this program's schema.
     Migrate,
     /// Shows or checks the configuration.
@@ -80,6 +84,7 @@ async fn dispatch(cli: Cli, config: Config) -> Result<ExitCode, Failure> {
         Command::Proxy => proxy::run(&config, ops::options(&config, ops::Role::Worker)?).await,
         Command::Serve(args) => serve::run(config, args).await,
         Command::Work => work::run(config).await,
+        Command::Node => node::run(config).await,
         Command::Migrate => migrate::run(&config).await,
         // Answered before the configuration was loaded.
         Command::Config(_) => Ok(ExitCode::SUCCESS),

@@ -3,7 +3,12 @@
 use crate::Failure;
 use listenfd::ListenFd;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use odooops::{config::Config, postgres::ops, proxy};
+use odooops::{
+    config::Config,
+    node::{self, Identity},
+    postgres::ops,
+    proxy,
+};
 use sqlx::postgres::PgConnectOptions;
 use std::{net::SocketAddr, process::ExitCode};
 use tokio::{
@@ -18,7 +23,6 @@ const BACKLOG: u32 = 1024;
 /// may be down.
 pub async fn run(config: &Config, database: PgConnectOptions) -> Result<ExitCode, Failure> {
     raise_file_limit();
-    let listener = listener(config.listen)?;
     // One connection listens, one reads.
     let database = ops::connect(database.application_name("ops proxy"), 2);
     let stop = CancellationToken::new();
@@ -31,6 +35,16 @@ pub async fn run(config: &Config, database: PgConnectOptions) -> Result<ExitCode
         }
         stopping.cancel();
     });
+    if let Some(identity) = Identity::of(config)? {
+        let address = config.node_listen.unwrap_or(identity.listen);
+        let listener = listener(address)?;
+        tracing::info!(%address, console = %identity.control, "the proxy serves the console's machine");
+        let listener = node::Listener::of_host(listener, Identity::keys(config)?)?;
+        let worker = config.worker_socket();
+        proxy::run_joined(listener, identity.host, worker, config.into(), database, stop).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let listener = listener(config.listen)?;
     tracing::info!(address = %listener.local_addr()?, base_domain = %config.base_domain, "the proxy serves");
     proxy::run(listener, config.into(), database, stop).await?;
     Ok(ExitCode::SUCCESS)

@@ -2,14 +2,12 @@
 //! `ops.sock`, on which everybody who can open it is the platform administrator. Optionally a TCP port, for those who
 //! bring a reverse proxy of their own.
 
-mod listener;
-
 use crate::{
     Failure,
     http::{self, Web},
+    socket_file::SocketFile,
 };
 use clap::Args;
-use listener::SocketFile;
 use odooops::{
     config::Config,
     git::{Git, GitSettings, Repositories, keep_reconciling},

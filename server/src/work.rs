@@ -1,11 +1,14 @@
 //! `ops work`: the role that builds.
 
-use crate::Failure;
+pub mod private;
+
+use crate::{Failure, socket_file::SocketFile};
 use odooops::{
     config::Config,
     docker::{Docker, DockerConfig},
     git::{Git, GitSettings, Repositories},
     id::InstallationId,
+    node::Identity,
     postgres::{Tenants, ops},
     run::job::{Stop, Workshop, work},
     schedule::keep_leading,
@@ -37,17 +40,26 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         tenants: Tenants::open(&config, installation)?,
         repositories: Repositories::new(Git::open(GitSettings::of(&config)?).await?),
         urls: Urls::of(&config),
-        name: worker_name(),
+        name: worker_name(&config)?,
         changed: Arc::default(),
         pool,
         config: Arc::new(config),
     };
     let stop = stopped_by_signal()?;
+    let private = private::Private {
+        pool: shop.pool.clone(),
+        docker: shop.docker.clone(),
+        config: shop.config.clone(),
+    };
+    // Open while the last runs are finished, too.
+    let listening = SocketFile::bind(&shop.config.worker_socket())?;
+    let listening = tokio::spawn(listening.listen(private::router(private), &stop.at_once));
     tracing::info!(worker = %shop.name, "waiting for runs");
     let leading = tokio::spawn(keep_leading(shop.pool.clone(), shop.name.clone(), stop.drain.clone()));
     let worked = work(shop, stop.clone()).await;
     stop.at_once.cancel();
     let _ = leading.await;
+    listening.abort();
     worked?;
     Ok(ExitCode::SUCCESS)
 }
@@ -75,10 +87,12 @@ fn docker_socket(config: &Config) -> PathBuf {
     PathBuf::from(socket.unwrap_or("/var/run/docker.sock"))
 }
 
-/// One worker per machine: after a restart it finds its own runs again.
-fn worker_name() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "worker".to_owned())
+/// One worker per machine: after a restart it finds its own runs again. A joined machine has the name that it joined
+/// with.
+fn worker_name(config: &Config) -> Result<String, Failure> {
+    if let Some(identity) = Identity::of(config)? {
+        return Ok(identity.name);
+    }
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    Ok(name.unwrap_or_else(|| "worker".to_owned()))
 }

@@ -77,6 +77,9 @@ keys! {
     data_dir: PathBuf = default_data_dir();
     /// The address that browsers reach: console and environments share it.
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 3000));
+    /// The address that other machines of the installation reach, such as 0.0.0.0:3443; none listens when not set. On a
+    /// joined machine, where the console's machine reaches it.
+    node_listen: Option<SocketAddr> = None;
     /// The domain of the console; environments are its subdomains. With the port when it is not the scheme's own.
     /// Give environments a registrable domain of their own in production: they run foreign code.
     base_domain: String = "localhost:3000".to_owned();

@@ -81,6 +81,11 @@ impl Config {
         self.within("ops.sock")
     }
 
+    /// The worker's private listener: shells, files, images. Mode 0600.
+    pub fn worker_socket(&self) -> PathBuf {
+        self.within("worker.sock")
+    }
+
     /// Held by the one supervisor of this data directory.
     pub fn lock_file(&self) -> PathBuf {
         self.within("up.lock")

@@ -309,3 +309,39 @@ async fn threat_06_a_build_network_reaches_the_proxy_and_nothing_else() {
     assert_eq!(proxy.refused(), ["example.invalid:443"]);
     test.clean().await;
 }
+
+#[tokio::test]
+async fn docker_a_terminal_runs_a_program_and_only_in_its_own_environment() {
+    let test = start().await;
+    let id = test.run_script("shell", "sleep 1000").await;
+    let arguments = ["/bin/busybox", "sh", "-c", "read name; echo hello $name; stty size; exit 3"];
+    let arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
+    let stranger = test.docker.open_shell(EnvironmentId::new(), &id, arguments.clone()).await;
+    assert!(matches!(stranger.err(), Some(DockerError::Foreign(_))));
+    let mut shell = test.docker.open_shell(test.environment, &id, arguments).await.unwrap();
+    shell.resize(132, 43).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut shell.input, b"Ada\n").await.unwrap();
+    let mut printed = Vec::new();
+    while let Some(chunk) = shell.output.next().await {
+        printed.extend_from_slice(&chunk.unwrap());
+    }
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(printed.contains("hello Ada\r\n") && printed.contains("43 132"), "{printed}");
+    assert_eq!(shell.exit_code().await.unwrap(), Some(3));
+    test.clean().await;
+}
+
+#[tokio::test]
+async fn docker_an_image_travels_whole() {
+    let test = start().await;
+    let chunks: Vec<_> = test.docker.save_image(BUSYBOX).try_collect().await.unwrap();
+    assert!(chunks.len() > 1);
+    test.docker
+        .load_image(futures::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>)))
+        .await
+        .unwrap();
+    assert!(test.docker.image_exists(BUSYBOX).await.unwrap());
+    let broken = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"no tar"))]);
+    assert!(test.docker.load_image(broken).await.is_err());
+    test.clean().await;
+}

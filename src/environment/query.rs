@@ -104,6 +104,26 @@ pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Enviro
     Ok(environment.fetch_optional(conn).await?)
 }
 
+/// Environments that no host was written down for are on this one.
+pub async fn settle(conn: &mut PgConnection, host: HostId) -> Result<()> {
+    sqlx::query!(
+        "update ops.environments set host_id = $1 where host_id is null and state <> 'destroyed'",
+        host.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The container of an environment whose server runs.
+pub async fn container(conn: &mut PgConnection, id: EnvironmentId) -> Result<String> {
+    let found = sqlx::query_scalar!(
+        r#"select container_id from ops.environments where id = $1 and state = 'running'"#,
+        id.0
+    );
+    found.fetch_optional(conn).await?.flatten().ok_or(Error::not_found("environment"))
+}
+
 /// All environments that something may still exist of.
 pub async fn live(conn: &mut PgConnection) -> Result<Vec<Environment>> {
     let environments = sqlx::query_as!(

@@ -1,17 +1,19 @@
 use super::{EnvironmentSummary, query};
 use crate::{
     Error, Result,
-    access::{Action, Actor, authorise, authorise_push},
+    access::{Action, Actor, authorise, authorise_push, begin_as},
     audit,
     branch::{self, BranchName, CommitLine, Stage},
     error::Detail,
     id::{EnvironmentId, RunId},
+    node::{self, NodeError, Reach, query::Whereabouts},
     project::{self, Slug},
     run::service::{NewBuild, queue_build_in_txn},
     urls::Urls,
 };
+use secrecy::SecretString;
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 pub async fn list(
     conn: &mut PgConnection,
@@ -53,6 +55,53 @@ pub async fn create_in_txn(
         NewBuild { project, branch: known.map(|b| b.id), stage, git_ref: &branch.full(), commit },
     )
     .await
+}
+
+/// How to sign in to an environment's Odoo as its administrator. The worker of its host knows; that somebody asked is
+/// written down first.
+pub async fn admin_password(
+    pool: &PgPool,
+    actor: &Actor,
+    id: EnvironmentId,
+    reach: &Reach,
+) -> Result<SecretString> {
+    let there = connect(pool, actor, id, "environment.admin_password").await?;
+    let path = format!("/environments/{id}/admin-password");
+    match reach.ask(there.as_ref(), &path).await {
+        Ok(password) => Ok(password.into()),
+        Err(NodeError::Refused(cause)) => {
+            tracing::warn!(environment = %id, %cause, "no administrator's password");
+            Err(Error::not_found("environment"))
+        }
+        Err(error) => {
+            tracing::warn!(environment = %id, %error, "its worker does not answer");
+            Err(Error::unavailable("worker"))
+        }
+    }
+}
+
+/// Authorises somebody to enter an environment, writes that down, and tells where its worker is.
+pub async fn connect(
+    pool: &PgPool,
+    actor: &Actor,
+    id: EnvironmentId,
+    action: &'static str,
+) -> Result<Option<Whereabouts>> {
+    let mut txn = begin_as(pool, actor.user_id).await?;
+    authorise(&mut txn, actor, Action::ConnectEnvironment(id)).await?;
+    let there = node::query::whereabouts(&mut txn, id).await?;
+    let project = sqlx::query_scalar!("select project_id from ops.environments where id = $1", id.0);
+    let project = project.fetch_one(&mut *txn).await?;
+    let entry = audit::Entry {
+        action,
+        object_type: "environment",
+        object_id: id.to_string(),
+        project: Some(project.into()),
+        detail: json!({}),
+    };
+    audit::record_in_txn(&mut txn, actor, entry).await?;
+    txn.commit().await?;
+    Ok(there)
 }
 
 /// The worker of its host removes it.

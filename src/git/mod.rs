@@ -17,6 +17,7 @@ mod error;
 mod http_backend;
 mod merge;
 mod network;
+mod node;
 mod quarantine;
 mod reconcile;
 mod remote;

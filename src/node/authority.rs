@@ -57,6 +57,16 @@ impl Authority {
         Ok(Self { issuer, certificate: read("ca.crt")?, own: (read("own.crt")?, read("own.key")?) })
     }
 
+    /// The console's machine's own, from the folder of secrets; None while there is no authority.
+    pub fn own_keys(secrets: &Path) -> Result<Option<Keys>, NodeError> {
+        let folder = secrets.join("node");
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let read = |name: &str| super::identity::read_private(&folder.join(name));
+        Ok(Some(Keys::parse(&read("own.crt")?, &read("own.key")?, &read("ca.crt")?)?))
+    }
+
     /// The console's machine's own.
     pub fn own(&self) -> Result<Keys, NodeError> {
         Keys::parse(&self.own.0, &self.own.1, &self.certificate)

@@ -15,6 +15,7 @@
 //! The console's machine calls worker and environments of other machines (`reach`); they call nobody but it.
 
 pub mod authority;
+pub mod control;
 mod identity;
 pub mod join;
 pub mod listener;
@@ -25,12 +26,15 @@ pub mod relay;
 pub mod service;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 pub use authority::Authority;
 pub use identity::{Identity, Keys};
 pub use listener::{Guest, Listener, Visitor};
 pub use name::NodeName;
 pub use reach::{Reach, Stream};
-pub use tls::Fingerprint;
+pub use tls::{Fingerprint, client as client_config, nobody as no_client_config};
 
 use std::{io, path::PathBuf};
 

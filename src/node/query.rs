@@ -3,7 +3,7 @@
 use super::Fingerprint;
 use crate::{
     Error, Result,
-    id::{EnvironmentId, HostId, ProjectId},
+    id::{EnvironmentId, HostId, InstallationId, ProjectId},
 };
 use sqlx::PgConnection;
 
@@ -28,6 +28,10 @@ pub async fn host_of_key(conn: &mut PgConnection, key: Fingerprint) -> Result<Op
 pub async fn may_fetch(conn: &mut PgConnection, host: HostId, project: ProjectId) -> Result<bool> {
     let may = sqlx::query_scalar!("select ops.node_may_fetch($1, $2)", host.0, project.0);
     Ok(may.fetch_one(conn).await?.unwrap_or_default())
+}
+
+pub async fn installation(conn: &mut PgConnection) -> Result<InstallationId> {
+    Ok(sqlx::query_scalar!("select id from ops.installation").fetch_one(conn).await?.into())
 }
 
 /// Where a machine is called; None for the console's own.

@@ -44,9 +44,9 @@ mod tests {
     use super::{read, write};
     use crate::{
         environment::EnvironmentState,
-        id::{EnvironmentId, RunId},
+        id::{EnvironmentId, HostId, RunId},
         project::Slug,
-        proxy::Route,
+        proxy::{Node, Route},
     };
     use std::os::unix::fs::PermissionsExt;
 
@@ -64,6 +64,7 @@ mod tests {
             container_id: Some("c".to_owned()),
             address: Some(([172, 30, 0, 2], 8069).into()),
             websocket_port: Some(8072),
+            node: Some(Node { host: HostId::new(), address: "node2.example.com:3443".to_owned() }),
         }];
         for written in [&routes[..], &[]] {
             write(&path, written).unwrap();

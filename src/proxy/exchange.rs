@@ -11,7 +11,7 @@ use super::{
     route::Entry,
     site::Site,
     tunnel::Tunnels,
-    upstream,
+    upstream::{self, Target, UpstreamClient},
 };
 use crate::environment::EnvironmentState;
 use http::{
@@ -190,18 +190,29 @@ impl Exchange {
         };
         let slot = upstream.slots.clone().try_acquire_owned();
         let slot = slot.map_err(|_| Refusal::Page(answer::environment_busy(&entry.route, urls)))?;
-        let mut address = upstream.address;
-        if let Some(port) = entry.route.websocket_port.filter(|_| is_event_path(travel.path.path())) {
-            address.set_port(port);
-        }
+        let (scheme, authority) = match &upstream.address {
+            Target::Here(address) => {
+                let mut address = *address;
+                if let Some(port) = entry.route.websocket_port.filter(|_| is_event_path(travel.path.path())) {
+                    address.set_port(port);
+                }
+                (Scheme::HTTP, address.to_string())
+            }
+            // Its proxy knows the ports.
+            Target::Node(address) => (Scheme::HTTPS, address.clone()),
+        };
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(address.to_string())
+            .scheme(scheme)
+            .authority(authority)
             .path_and_query(travel.path.clone())
             .build()
             .map_err(|_| Refusal::Page(answer::bad_request()))?;
         let timeout = self.options.limits.response_timeout;
-        let response = forward::send(&upstream.client, travel.head.clone(), uri, body, timeout).await;
+        let head = travel.head.clone();
+        let response = match &upstream.client {
+            UpstreamClient::Here(client) => forward::send(client, head, uri, body, timeout).await,
+            UpstreamClient::Node(client) => forward::send(client, head, uri, body, timeout).await,
+        };
         Ok((response.map_err(Refusal::Failed)?, slot))
     }
 

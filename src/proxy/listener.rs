@@ -1,6 +1,7 @@
 //! Connections: accepted within bounds, given up when they stall, drained at the end.
 
 use super::{
+    Limits,
     admission::{Admission, Guard},
     exchange::Exchange,
 };
@@ -8,9 +9,12 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Also what is read ahead of a slow reader per connection.
 const BUFFER: usize = 128 * 1024;
@@ -34,17 +38,26 @@ pub async fn serve(listener: TcpListener, exchange: Exchange, stop: Cancellation
             stop: stop.clone(),
             cut: cut.clone(),
         };
+        if let Err(error) = set_options(&stream) {
+            tracing::debug!(%error, "the client left at once");
+            continue;
+        }
         tracker.spawn(connection.serve(stream));
     }
     // From now on the port is free for the next proxy.
     drop(listener);
+    drain(&tracker, &limits, &cut).await;
+    Ok(())
+}
+
+/// Waits for requests under way, as long as they may take.
+pub async fn drain(tracker: &TaskTracker, limits: &Limits, cut: &CancellationToken) {
     tracker.close();
     if tokio::time::timeout(limits.drain, tracker.wait()).await.is_err() {
         tracing::warn!(connections = tracker.len(), "requests still under way are cut off");
         cut.cancel();
         tracker.wait().await;
     }
-    Ok(())
 }
 
 /// The next connection that is let in; None when there was one that is not, or none.
@@ -74,20 +87,16 @@ async fn accept(listener: &TcpListener, admission: &Arc<Admission>) -> Option<(T
     }
 }
 
-struct Connection {
-    exchange: Arc<Exchange>,
-    peer: IpAddr,
-    guard: Arc<Guard>,
-    stop: CancellationToken,
-    cut: CancellationToken,
+pub struct Connection {
+    pub exchange: Arc<Exchange>,
+    pub peer: IpAddr,
+    pub guard: Arc<Guard>,
+    pub stop: CancellationToken,
+    pub cut: CancellationToken,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream) {
-        if let Err(error) = set_options(&stream) {
-            tracing::debug!(%error, "the client left at once");
-            return;
-        }
+    pub async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
         let limits = &self.exchange.options.limits;
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(limits.write_timeout));

@@ -18,6 +18,7 @@ mod exchange;
 mod forward;
 mod headers;
 mod listener;
+mod nodes;
 mod page;
 mod refresh;
 mod route;
@@ -27,14 +28,16 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use crate::{config::Config, urls::Urls};
+use crate::{config::Config, id::HostId, node, urls::Urls};
+use exchange::Exchange;
 use ipnet::IpNet;
 use sqlx::PgPool;
 use std::{path::PathBuf, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use route::{Route, Routes};
+pub use nodes::Nodes;
+pub use route::{Node, Route, Routes};
 pub use site::BaseDomain;
 
 /// The console's session cookie: the first name under https, the second where browsers refuse the prefix. No
@@ -54,6 +57,10 @@ pub struct ProxyOptions {
     pub routes_file: PathBuf,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How other machines of the installation are called.
+    pub nodes: Nodes,
+    /// Set where this machine is one of those: then it serves its own environments only.
+    pub joined: Option<HostId>,
     pub limits: Limits,
 }
 
@@ -64,6 +71,8 @@ impl From<&Config> for ProxyOptions {
             console_socket: config.serve_socket(),
             routes_file: config.routes_file(),
             trusted_proxies: config.trusted_proxies.clone(),
+            nodes: Nodes::of(config),
+            joined: None,
             limits: Limits::default(),
         }
     }
@@ -133,19 +142,45 @@ pub async fn run(
     database: PgPool,
     stop: CancellationToken,
 ) -> Result<(), ProxyError> {
+    let (exchange, following) = routed(options, database, &stop).await?;
+    let served = listener::serve(listener, exchange, stop).await;
+    following.abort();
+    Ok(served?)
+}
+
+/// The same on a joined machine: its only client is the console's machine.
+pub async fn run_joined(
+    listener: node::Listener,
+    host: HostId,
+    worker_socket: PathBuf,
+    options: ProxyOptions,
+    database: PgPool,
+    stop: CancellationToken,
+) -> Result<(), ProxyError> {
+    let (exchange, following) = routed(options.joined(host), database, &stop).await?;
+    let served = nodes::serve(listener, host, worker_socket, exchange, stop).await;
+    following.abort();
+    served
+}
+
+/// With the routes of the last life, and those of the database from now on.
+async fn routed(
+    options: ProxyOptions,
+    database: PgPool,
+    stop: &CancellationToken,
+) -> Result<(Exchange, AbortHandle), ProxyError> {
     let base = BaseDomain::parse(&options.urls.base_domain)
         .ok_or_else(|| ProxyError::BaseDomain(options.urls.base_domain.clone()))?;
-    let routes = Routes::new(options.limits.connect_timeout, options.limits.requests_per_environment);
+    let routes = Routes::new(options.limits.connect_timeout, options.limits.requests_per_environment)
+        .with_nodes(options.nodes.clone());
     let refresh = refresh::Refresh {
         database,
         routes: routes.clone(),
         file: options.routes_file.clone(),
         poll: options.limits.poll,
+        joined: options.joined,
     };
     refresh.load_copy().await;
-    let following = tokio::spawn(refresh.follow(stop.clone()));
-    let served =
-        listener::serve(listener, exchange::Exchange::new(options, base, routes, stop.clone()), stop).await;
-    following.abort();
-    Ok(served?)
+    let following = tokio::spawn(refresh.follow(stop.clone())).abort_handle();
+    Ok((Exchange::new(options, base, routes, stop.clone()), following))
 }

@@ -1,10 +1,10 @@
 //! Keeps the routes as the ops database has them: LISTEN tells of a change at once, a slow poll finds what a lost
 //! connection may have missed. A database that is down changes nothing: the last routes known stay in force.
 
-use super::{Route, Routes, copy};
+use super::{Node, Route, Routes, copy};
 use crate::{
     environment::EnvironmentState,
-    id::{EnvironmentId, RunId},
+    id::{EnvironmentId, HostId, RunId},
     project::Slug,
 };
 use sqlx::{PgPool, postgres::PgListener};
@@ -23,6 +23,8 @@ pub struct Refresh {
     pub routes: Routes,
     pub file: PathBuf,
     pub poll: Duration,
+    /// On a joined machine, itself: others' environments are not served here.
+    pub joined: Option<HostId>,
 }
 
 impl Refresh {
@@ -83,7 +85,7 @@ impl Refresh {
     }
 
     async fn load(&self) -> Result<(), sqlx::Error> {
-        let routes = in_time(read(&self.database)).await?;
+        let routes = in_time(read(&self.database, self.joined)).await?;
         if !self.routes.differ(&routes) {
             return Ok(());
         }
@@ -116,19 +118,22 @@ async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Resul
 }
 
 /// Every environment that has a page: what runs, and what a link may still lead to.
-async fn read(database: &PgPool) -> Result<Vec<Route>, sqlx::Error> {
+async fn read(database: &PgPool, joined: Option<HostId>) -> Result<Vec<Route>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"select e.id as "id: EnvironmentId", e.hostname, p.slug, e.run_id as "run_id: RunId",
-                  e.state as "state: EnvironmentState", e.container_id, e.address, e.port
+                  e.state as "state: EnvironmentState", e.container_id, e.address, e.port,
+                  h.id as "host?: HostId", h.node_address as "node_address?", h.revoked_at is not null as "revoked!"
              from ops.environments e
              join ops.projects p on p.id = e.project_id
-            where e.state <> 'destroyed' and (e.state <> 'failed' or e.created_at > now() - interval '1 day')
-            order by e.id"#
+             left join ops.hosts h on h.id = e.host_id and h.db_role is not null
+            where ($1::uuid is null or e.host_id = $1) and e.state <> 'destroyed' and (e.state <> 'failed' or e.created_at > now() - interval '1 day')
+            order by e.id"#,
+        joined.map(|host| host.0)
     )
     .fetch_all(database)
     .await?;
-    Ok(rows.into_iter().filter_map(Row::into_route).collect())
+    Ok(rows.into_iter().filter_map(|row| row.into_route(joined)).collect())
 }
 
 struct Row {
@@ -140,10 +145,14 @@ struct Row {
     container_id: Option<String>,
     address: Option<String>,
     port: Option<i32>,
+    /// Only of machines that joined.
+    host: Option<HostId>,
+    node_address: Option<String>,
+    revoked: bool,
 }
 
 impl Row {
-    fn into_route(self) -> Option<Route> {
+    fn into_route(self, joined: Option<HostId>) -> Option<Route> {
         let row = self;
         // The table's own constraint allows nothing else.
         let project = Slug::parse(&row.slug).ok()?;
@@ -156,6 +165,10 @@ impl Row {
                 None
             }
         };
+        let node = match (row.host.filter(|host| Some(*host) != joined), row.node_address) {
+            (Some(host), Some(address)) => Some(Node { host, address }),
+            _ => None,
+        };
         Some(Route {
             environment_id: row.id,
             hostname: row.hostname,
@@ -163,7 +176,9 @@ impl Row {
             run_id: row.run_id,
             state: row.state,
             container_id: row.container_id,
-            address,
+            // A machine that was revoked is not called any more.
+            address: address.filter(|_| !row.revoked),
+            node,
             // Environments run without workers so far: one port for all.
             websocket_port: None,
         })

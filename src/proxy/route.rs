@@ -1,9 +1,9 @@
 //! Which environment is reached where. The table is replaced as a whole and read without waiting.
 
-use super::upstream::Upstream;
+use super::{nodes::Nodes, upstream::Upstream};
 use crate::{
     environment::EnvironmentState,
-    id::{EnvironmentId, RunId},
+    id::{EnvironmentId, HostId, RunId},
     project::Slug,
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,17 @@ pub struct Route {
     /// Set when Odoo runs with workers: the port of its event process.
     #[serde(default)]
     pub websocket_port: Option<u16>,
+    /// The machine that it is on, where that is not this one.
+    #[serde(default)]
+    pub node: Option<Node>,
+}
+
+/// Another machine of the installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub host: HostId,
+    /// `host:port` of its proxy.
+    pub address: String,
 }
 
 #[derive(Debug, Clone)]
@@ -41,11 +52,24 @@ pub struct Routes {
     table: watch::Sender<Arc<Table>>,
     connect_timeout: Duration,
     requests_per_environment: usize,
+    nodes: Nodes,
 }
 
 impl Routes {
     pub fn new(connect_timeout: Duration, requests_per_environment: usize) -> Self {
-        Self { table: watch::Sender::new(Arc::default()), connect_timeout, requests_per_environment }
+        Self {
+            table: watch::Sender::new(Arc::default()),
+            connect_timeout,
+            requests_per_environment,
+            nodes: Nodes::default(),
+        }
+    }
+
+    /// How environments on other machines are called.
+    #[must_use]
+    pub fn with_nodes(mut self, nodes: Nodes) -> Self {
+        self.nodes = nodes;
+        self
     }
 
     pub fn find(&self, hostname: &str) -> Option<Entry> {
@@ -78,11 +102,7 @@ impl Routes {
                 let upstream = match (known, route.address) {
                     (_, None) => None,
                     (Some(known), Some(_)) if same_server(&known.route, &route) => known.upstream.clone(),
-                    (_, Some(address)) => Some(Arc::new(Upstream::new(
-                        address,
-                        self.connect_timeout,
-                        self.requests_per_environment,
-                    ))),
+                    (_, Some(address)) => self.upstream(&route, address),
                 };
                 (route.hostname.clone(), Entry { route: Arc::new(route), upstream })
             })
@@ -90,12 +110,25 @@ impl Routes {
         self.table.send_replace(Arc::new(after));
         true
     }
+
+    fn upstream(&self, route: &Route, address: SocketAddr) -> Option<Arc<Upstream>> {
+        let (timeout, slots) = (self.connect_timeout, self.requests_per_environment);
+        let Some(node) = &route.node else { return Some(Arc::new(Upstream::new(address, timeout, slots))) };
+        match self.nodes.tls().map(|tls| Upstream::on_node(node, tls, timeout, slots)) {
+            Ok(upstream) => Some(Arc::new(upstream)),
+            Err(error) => {
+                tracing::error!(environment = %route.environment_id, %error, "its machine cannot be called");
+                None
+            }
+        }
+    }
 }
 
 fn same_server(one: &Route, other: &Route) -> bool {
     one.environment_id == other.environment_id
         && one.container_id == other.container_id
         && one.address == other.address
+        && one.node == other.node
 }
 
 #[cfg(test)]
@@ -116,6 +149,7 @@ mod tests {
             container_id: Some("one".to_owned()),
             address: Some(([127, 0, 0, 1], 8069).into()),
             websocket_port: None,
+            node: None,
         };
         let upstream = || routes.find("a").unwrap().upstream.unwrap();
         assert!(routes.replace(vec![route.clone()]));

@@ -17,6 +17,8 @@ pub enum CliError {
     ClearText,
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{0}")]
+    Join(String),
     #[error("writing the output: {0}")]
     Output(#[from] std::io::Error),
 }

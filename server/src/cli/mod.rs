@@ -8,6 +8,7 @@ mod env;
 mod failure;
 mod follow;
 mod gc;
+mod joining;
 mod output;
 mod project;
 mod queue;
@@ -94,7 +95,7 @@ pub enum Command {
     Env(Group<env::Command>),
     /// The queue of all projects: list, priority.
     Queue(Group<queue::Command>),
-    /// The processes that take runs: list, drain.
+    /// Machines of the installation and their workers: list, drain, token, join, revoke.
     Worker(Group<worker::Command>),
     /// What is done again and again: list, create, change, run, history, enable, disable, delete.
     Schedule(Group<schedule::Command>),
@@ -129,7 +130,8 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, CliError
             queue::run(group.command, &group.reach.client(config)?, group.reach.output()).await
         }
         Command::Worker(group) => {
-            worker::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = (group.reach.client(config)?, group.reach.output());
+            worker::run(group.command, &client, output, config).await
         }
         Command::Schedule(group) => {
             schedule::run(group.command, &group.reach.client(config)?, group.reach.output()).await

@@ -1,12 +1,12 @@
 use super::{
-    CliError, Client,
+    CliError, Client, joining,
     output::{Output, moment, or_dash},
     project::segment,
 };
 use crate::http::DrainRequest;
 use app::admin::words;
 use clap::Subcommand;
-use odooops::host::WorkerView;
+use odooops::{config::Config, host::WorkerView};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -20,10 +20,18 @@ pub enum Command {
         #[arg(long)]
         undo: bool,
     },
+    #[command(flatten)]
+    Joining(joining::Command),
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(
+    command: Command,
+    client: &Client,
+    output: Output,
+    config: &Config,
+) -> Result<ExitCode, CliError> {
     match command {
+        Command::Joining(command) => return joining::run(command, client, output, config).await,
         Command::List => {
             let workers: Vec<WorkerView> = client.get("/workers").await?;
             let columns = [

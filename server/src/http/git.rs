@@ -18,13 +18,19 @@ use odooops::{
     Error,
     access::{self, Action, Actor},
     git::{Backend, BackendRequest, Repositories},
-    id::ProjectId,
+    id::{ProjectId, UserId},
     project::{self, Slug},
     session::{self, Fingerprint},
 };
 use serde::Deserialize;
 use sqlx::PgPool;
-use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    pin::pin,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{ChildStdin, ChildStdout},
@@ -139,7 +145,7 @@ async fn serve(
             "Too many fetches and pushes at once. Please try again.",
         );
     };
-    let cgi = match backend_request(state, project, &actor, service, method, &request) {
+    let cgi = match backend_request(&state.hook_socket, project, actor.user_id, service, method, &request) {
         Ok(cgi) => cgi,
         Err(response) => return *response,
     };
@@ -188,10 +194,39 @@ fn token(headers: &HeaderMap) -> Option<String> {
     (!token.is_empty() && token.len() <= 200).then_some(token)
 }
 
-fn backend_request(
-    state: &GitHttp,
+/// For another machine's worker, which was let in already: reads of one repository.
+pub async fn read(
+    repositories: &Repositories,
     project: ProjectId,
-    actor: &Actor,
+    is_post: bool,
+    request: Request<Body>,
+) -> Response {
+    static SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(CONCURRENT)));
+    let Ok(Ok(slot)) = timeout(WAIT_FOR_SLOT, SLOTS.clone().acquire_owned()).await else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "Too many fetches at once. Please try again.");
+    };
+    let nobody = UserId(uuid::Uuid::nil());
+    let method = if is_post { "POST" } else { "GET" };
+    // Reading runs no hook.
+    let no_hooks = std::path::Path::new("/nonexistent");
+    let cgi = match backend_request(no_hooks, project, nobody, Service::UploadPack, method, &request) {
+        Ok(cgi) => cgi,
+        Err(response) => return *response,
+    };
+    let repository = repositories.of(project);
+    if !repository.exists() {
+        return refusal(&Error::unavailable("git.repository_gone"));
+    }
+    match repositories.git().http_backend(&repository, &cgi) {
+        Ok(backend) => converse(backend, request.into_body(), slot).await,
+        Err(error) => refusal(&error.into()),
+    }
+}
+
+fn backend_request(
+    hook_socket: &std::path::Path,
+    project: ProjectId,
+    user: UserId,
     service: Service,
     method: &'static str,
     request: &Request<Body>,
@@ -213,7 +248,7 @@ fn backend_request(
     });
     Ok(BackendRequest {
         project,
-        user: actor.user_id,
+        user,
         service_path: match (is_post, service) {
             (false, _) => "info/refs",
             (true, service) => service.name(),
@@ -224,7 +259,7 @@ fn backend_request(
         content_encoding,
         content_length: header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         protocol: protocol.map(str::to_owned),
-        hook_socket: state.hook_socket.clone(),
+        hook_socket: hook_socket.to_owned(),
     })
 }
 

@@ -18,14 +18,16 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use api::Problem;
 pub use api::{
-    CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest, LoginLink, MoveRequest,
-    NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued,
+    CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest, HostTokenRequest,
+    Invitation, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody,
+    ProjectRequest, Queued, Revoked,
 };
 pub use auth::{ClientAddress, Identity};
+pub use git::read as read_sources;
 pub use web::Web;
 
-use api::Problem;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state as with},

@@ -1,7 +1,12 @@
 use super::live::Hub;
 use app::state::{AppState, Site};
 use axum::extract::FromRef;
-use odooops::{config::Config, git::Repositories, urls::Urls};
+use odooops::{
+    config::Config,
+    git::Repositories,
+    node::{Authority, NodeError, Reach},
+    urls::Urls,
+};
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +58,11 @@ impl Web {
             urls: Arc::clone(&self.urls),
             repositories: self.repositories.clone(),
         }
+    }
+
+    /// The ways to workers, here and on other machines.
+    pub fn reach(&self) -> Result<Reach, NodeError> {
+        Reach::new(self.config.worker_socket(), Authority::own_keys(&self.config.secrets_dir())?)
     }
 
     pub fn is_https(&self) -> bool {

@@ -17,6 +17,7 @@ use keep::{Kept, Unit, keep};
 use log::Log;
 use odooops::{
     config::Config,
+    node::Identity,
     postgres::{Cluster, Kind},
 };
 use role::Role;
@@ -52,6 +53,21 @@ async fn start(
     stop: &CancellationToken,
     units: &mut Vec<Kept>,
 ) -> Result<(), Failure> {
+    // Longer than a worker's grace, so that what it hands back then is handed back.
+    let patience = Duration::from_secs(config.drain_seconds.max(10) + 20);
+    if let Some(identity) = Identity::of(config)? {
+        // The console, its database and its git are on another machine.
+        units.extend(cluster(config, Kind::Tenants, false, log).await?);
+        for subcommand in ["node", "proxy", "work"] {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let role = Role::new(subcommand, flags.clone(), patience, None)?;
+            units.push(keep(Unit::Role(role), log).await?);
+        }
+        log.say(&format!("this machine is the host {} of {}", identity.name, identity.control));
+        return Ok(());
+    }
     let (control, tenants) = tokio::try_join!(
         cluster(config, Kind::Control, config.database_url.is_some(), log),
         cluster(config, Kind::Tenants, false, log),
@@ -60,9 +76,10 @@ async fn start(
     units.extend([tenants, control].into_iter().flatten());
     prepare::databases(config, log).await?;
     let listener = role::listen(config.listen)?;
-    // Longer than a worker's grace, so that what it hands back then is handed back.
-    let patience = Duration::from_secs(config.drain_seconds.max(10) + 20);
-    for (subcommand, listener) in [("proxy", Some(listener)), ("serve", None), ("work", None)] {
+    let others = config.node_listen.map(|_| ("node", None));
+    let roles =
+        [("proxy", Some(listener)), ("serve", None)].into_iter().chain(others).chain([("work", None)]);
+    for (subcommand, listener) in roles {
         if stop.is_cancelled() {
             return Ok(());
         }

@@ -4,11 +4,12 @@ mod database;
 mod environments;
 mod hosts;
 mod limits;
+mod nodes;
 mod outages;
 mod streams;
 mod websockets;
 
-use super::{BaseDomain, Limits, ProxyOptions, Route, Routes, exchange::Exchange, listener};
+use super::{BaseDomain, Limits, Nodes, ProxyOptions, Route, Routes, exchange::Exchange, listener};
 use crate::{environment::EnvironmentState, id::EnvironmentId, project::Slug, urls::Urls};
 use axum::{Json, Router, extract::Request as AxumRequest, routing::any};
 use bytes::Bytes;
@@ -101,6 +102,8 @@ fn options(folder: &Path) -> ProxyOptions {
         console_socket: folder.join("serve.sock"),
         routes_file: folder.join("proxy/routes.json"),
         trusted_proxies: Vec::new(),
+        nodes: Nodes::default(),
+        joined: None,
         limits: Limits::default(),
     }
 }
@@ -115,6 +118,7 @@ fn route(hostname: &str, state: EnvironmentState, address: Option<SocketAddr>) -
         container_id: None,
         address,
         websocket_port: None,
+        node: None,
     }
 }
 

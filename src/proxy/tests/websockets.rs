@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 };
 
 /// Greets with a name and what it saw, then repeats what it hears.
-fn echo(name: &'static str) -> Router {
+pub fn echo(name: &'static str) -> Router {
     let talk = move |mut socket: WebSocket, headers: HeaderMap| async move {
         let saw = |header: &str| headers.get(header).map_or("-", |value| value.to_str().unwrap()).to_owned();
         let hello = format!("{name} {} {} {}", saw("upgrade"), saw("x-forwarded-host"), saw("cookie"));
@@ -39,7 +39,7 @@ fn echo(name: &'static str) -> Router {
         .fallback(any(move || async move { name }))
 }
 
-async fn open(proxy: &Proxy, host: &str, path: &str) -> Result<WebSocketStream<TcpStream>, Error> {
+pub async fn open(proxy: &Proxy, host: &str, path: &str) -> Result<WebSocketStream<TcpStream>, Error> {
     let mut request = format!("ws://{host}{path}").into_client_request().unwrap();
     let headers = request.headers_mut();
     headers.insert("upgrade", "WebSocket".parse().unwrap());
@@ -48,7 +48,7 @@ async fn open(proxy: &Proxy, host: &str, path: &str) -> Result<WebSocketStream<T
     Ok(timeout(PATIENCE, client_async(request, stream)).await.unwrap()?.0)
 }
 
-async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<Result<Message, Error>> {
+pub async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<Result<Message, Error>> {
     timeout(PATIENCE, socket.next()).await.unwrap()
 }
 

@@ -2,7 +2,9 @@
 
 use super::{JobError, collect::Collectors, progress::Progress, sources::Sources, template};
 use crate::{
+    config::Config,
     environment::query::Environment,
+    id::EnvironmentId,
     odoo::{conf::OdooConf, fresh, launch},
     postgres::Login,
 };
@@ -52,6 +54,19 @@ pub async fn create(
     let filestore = folder.join("data/filestore").join(&login.database);
     template::copy_filestore(template::filestore(progress, &template), filestore).await?;
     Ok((Database { login, admin }, format!("a copy of {template}")))
+}
+
+/// Odoo's administrator's password of an environment on this machine; None when there is no such environment here.
+pub async fn admin_password(
+    config: &Config,
+    environment: EnvironmentId,
+) -> std::io::Result<Option<SecretString>> {
+    let path = config.environment_dir(environment).join(ADMIN_PASSWORD);
+    match tokio::fs::read_to_string(path).await {
+        Ok(text) => Ok(Some(text.trim().into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// For the people who run this machine: only its owner reads it, and no container gets it.

@@ -3,9 +3,12 @@
 use super::{JobError, progress::Progress, sources::Sources};
 use crate::{
     docker::{LayerError, LayerRequest, Limits, RequirementsFile, names},
+    node::{Identity, control},
     odoo::launch,
     run::LogLevel,
 };
+use http::StatusCode;
+use http_body_util::BodyExt;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +40,7 @@ impl Image {
 pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image, String), JobError> {
     let config = &progress.shop.config;
     let base = config.odoo_image.clone();
+    bring(progress, &base).await?;
     if progress.shop.docker.image(&base).await?.is_none() {
         return Err(JobError::fail(format!(
             "The image {base} is not on this machine. Ask an administrator for it."
@@ -85,6 +89,25 @@ pub async fn prepare(progress: Progress<'_>, sources: &Sources) -> Result<(Image
     })?;
     let note = format!("{} requirements files", sources.addons.requirements.len());
     Ok((Image::named(&name), note))
+}
+
+/// A joined machine that lacks the image gets it from the console's.
+async fn bring(progress: Progress<'_>, name: &str) -> Result<(), JobError> {
+    let shop = progress.shop;
+    let Some(identity) = Identity::of(&shop.config).map_err(JobError::retry)? else { return Ok(()) };
+    if shop.docker.image(name).await?.is_some() {
+        return Ok(());
+    }
+    progress.log("system", LogLevel::Info, &format!("Fetching the image {name}; this happens once.")).await?;
+    // A name of an image: the configuration let nothing else pass.
+    let path = format!("/images?name={}", name.replace('+', "%2B"));
+    let response = control::get(&shop.config, &identity, &path).await.map_err(JobError::retry)?;
+    match response.status() {
+        StatusCode::OK => Ok(shop.docker.load_image(response.into_body().into_data_stream()).await?),
+        // It has none of this name either: the step says so.
+        StatusCode::NOT_FOUND => Ok(()),
+        status => Err(JobError::retry(format!("the image {name}: {status}"))),
+    }
 }
 
 /// pip begins such lines so.

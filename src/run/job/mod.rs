@@ -22,6 +22,7 @@ mod worker;
 #[cfg(test)]
 mod odoo_tests;
 
+pub use database::admin_password;
 pub use worker::{Stop, work};
 
 use crate::{

@@ -6,6 +6,7 @@ use crate::{
     docker::Labels,
     environment::query::Environment,
     git::{CheckoutLimits, GitUrl},
+    node::{Identity, control},
     odoo::addons::Addons,
     project,
     reconcile::owner,
@@ -34,6 +35,11 @@ pub async fn check_out(
     let labels = Labels::environment(progress.claim.id, environment.id);
     owner::mark(&folder, labels, environment.stage).await.map_err(JobError::retry)?;
     let repository = shop.repositories.of(environment.project_id);
+    // On the console's machine the repository is the project's own; elsewhere a cache of what was built here.
+    if let Some(identity) = Identity::of(&shop.config).map_err(JobError::retry)? {
+        let from = control::sources(&shop.config, &identity, environment.project_id).await;
+        repository.fetch_from_node(&from.map_err(JobError::retry)?, &commit).await?;
+    }
     let origin = origin(progress, environment).await?;
     let checkout = repository.check_out(&commit, &root, origin.as_ref(), CheckoutLimits::default()).await?;
     let found = root.clone();

@@ -6,7 +6,8 @@ mod pulse;
 
 use super::{JobError, Workshop, build, collect::Collectors, maintenance};
 use crate::{
-    Error, Result,
+    Error, Result, environment,
+    node::Identity,
     postgres::{Announcement, Announcements, Heard},
     queue::{self, Claim, Registration},
     reconcile::{self, epoch},
@@ -60,7 +61,7 @@ pub async fn work(shop: Workshop, stop: Stop) -> Result<()> {
     let hearing = CancellationToken::new();
     let _hearing = hearing.clone().drop_guard();
     let announcements =
-        Announcements::listen(&shop.pool, &[RUNS, ENVIRONMENTS, RECONCILE, pulse::CHANGED], hearing.clone());
+        Announcements::listen(&shop.pool, &[RUNS, ENVIRONMENTS, RECONCILE, pulse::CANCEL], hearing.clone());
     let held = Held::default();
     let beating = pulse::beat(shop.clone(), held.clone(), announcements.subscribe());
     let beating = AbortOnDropHandle::new(tokio::spawn(beating));
@@ -86,7 +87,11 @@ async fn register(shop: &Workshop, capacity: usize) -> Result<()> {
         capacity: i32::try_from(capacity).unwrap_or(i32::MAX),
         kinds: &shop.config.worker_kinds,
     };
-    let (_host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
+    let (host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
+    if Identity::of(&shop.config).map_err(Error::internal)?.is_none() {
+        // From when there was one machine, this one.
+        environment::query::settle(&mut conn, host).await?;
+    }
     if released > 0 {
         tracing::info!(released, "runs of an earlier process of this worker go back to the queue");
     }

@@ -4,7 +4,11 @@ use super::{
     extract::{Json, Path},
     projects::slug_of,
 };
-use axum::{Json as Answer, extract::State, http::StatusCode};
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{StatusCode, header},
+};
 use odooops::{
     Error,
     access::{Action, authorise},
@@ -12,6 +16,7 @@ use odooops::{
     environment::{self, EnvironmentSummary},
     id::{EnvironmentId, RunId},
 };
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -103,4 +108,28 @@ pub async fn destroy(
     environment::service::destroy_in_txn(&mut txn, &identity.actor(), id).await?;
     txn.commit().await.map_err(Error::from)?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Shown to who may sign in; that they asked is in the audit log.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AdminPassword {
+    pub login: String,
+    pub password: String,
+}
+
+/// How to sign in to the environment's Odoo as its administrator.
+#[utoipa::path(get, path = "/environments/{environment}/admin-password", tag = "environments",
+    params(("environment" = EnvironmentId, Path)),
+    responses((status = 200, body = AdminPassword), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 503, body = ProblemBody)))]
+pub async fn admin_password(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(environment): Path<EnvironmentId>,
+) -> Result<([(header::HeaderName, &'static str); 1], Answer<AdminPassword>), Problem> {
+    let reach = web.reach().map_err(Error::internal)?;
+    let password =
+        environment::service::admin_password(&web.pool, &identity.actor(), environment, &reach).await?;
+    let answer = AdminPassword { login: "admin".to_owned(), password: password.expose_secret().to_owned() };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(answer)))
 }

@@ -5,6 +5,7 @@ mod branches;
 mod environments;
 mod extract;
 mod identity;
+mod joining;
 mod platform;
 mod problem;
 mod projects;
@@ -16,6 +17,7 @@ mod watch;
 pub use branches::{MoveRequest, OnPushRequest};
 pub use environments::{EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
+pub use joining::{HostTokenRequest, Invitation, Revoked};
 pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use problem::{Problem, ProblemBody};
 pub use projects::ProjectRequest;
@@ -89,6 +91,9 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(schedules::run))
         .routes(routes!(schedules::runs))
         .routes(routes!(schedules::preview))
+        .routes(routes!(environments::admin_password))
+        .routes(routes!(joining::create_token))
+        .routes(routes!(joining::revoke))
 }
 
 /// What the API offers, for `openapi.json` and for the test that knows every entry.

@@ -219,9 +219,15 @@ fn cases(f: &Fixture) -> Vec<Case> {
     ]
 }
 
-/// What is gone for the second who passes: `tokens_are_ones_own`, `schedules_are_deleted_by_administrators`.
-const ELSEWHERE: [(&str, &str); 2] =
-    [("delete", "/api/v1/tokens/{token}"), ("delete", "/api/v1/schedules/{schedule}")];
+/// What is gone for the second who passes: `tokens_are_ones_own`, `schedules_are_deleted_by_administrators`. Hosts and
+/// what only workers know: `joining`.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("delete", "/api/v1/tokens/{token}"),
+    ("delete", "/api/v1/schedules/{schedule}"),
+    ("post", "/api/v1/host-tokens"),
+    ("post", "/api/v1/hosts/{host}/revoke"),
+    ("get", "/api/v1/environments/{environment}/admin-password"),
+];
 
 #[tokio::test]
 async fn threat_02_every_entry_of_the_api_as_everybody() {

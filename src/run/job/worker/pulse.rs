@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A heartbeat leaves a lease that has twenty seconds or more: without an answer for this long, a run may be in
 /// other hands.
 const LEASE: Duration = Duration::from_secs(18);
-/// A run changed: it may be canceled.
-pub const CHANGED: &str = "ops_run_changed";
+/// A run that a worker holds is to be canceled.
+pub const CANCEL: &str = "ops_cancel";
 
 /// Why work on a run stops before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub async fn beat(shop: Workshop, held: Held, mut heard: Heard) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = changed(&held, &mut heard) => {}
+            () = canceled(&held, &mut heard) => {}
         }
         let begun = Instant::now();
         let asked = held.leases();
@@ -157,10 +157,10 @@ fn cause(error: Option<queue::Error>) -> String {
     error.map_or_else(String::new, |error| error.to_string())
 }
 
-/// Until one of our runs changed. Nothing heard is no reason to hurry: the tick comes.
-async fn changed(held: &Held, heard: &mut Heard) {
+/// Until one of our runs is to be canceled. Nothing heard is no reason to hurry: the tick comes.
+async fn canceled(held: &Held, heard: &mut Heard) {
     loop {
-        if let Announcement::Told { payload, .. } = heard.on(CHANGED).await
+        if let Announcement::Told { payload, .. } = heard.on(CANCEL).await
             && held.contains(&payload)
         {
             return;

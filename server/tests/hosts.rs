@@ -1,0 +1,257 @@
+//! Two machines of one installation, each an `ops up` with a data directory of its own: joining, a build on the joined
+//! one that is reached through the front proxy, and being cut off. They share this machine's Docker, which holds each
+//! to its own environments.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use odooops::{
+    docker::{Docker, DockerConfig, SubnetPool},
+    postgres::{Cluster, Kind},
+};
+use sqlx::{ConnectOptions, PgConnection};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+/// A build that makes its template first takes minutes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(100);
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// One machine: a data directory and what runs in it.
+struct Machine {
+    up: Option<Child>,
+    data: PathBuf,
+    flags: Vec<String>,
+    _folder: TempDir,
+}
+
+impl Machine {
+    fn new(flags: &[String]) -> Self {
+        let folder = tempfile::Builder::new().prefix("odooops-hosts-").tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        Self { up: None, data: folder.path().join("d"), flags: flags.to_vec(), _folder: folder }
+    }
+
+    fn ops(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
+        command.args(arguments).arg("--data-dir").arg(&self.data).args(&self.flags);
+        command.env_remove("OPS_URL").stdin(Stdio::null());
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        timeout(PATIENCE, self.ops(arguments).output()).await.unwrap().unwrap()
+    }
+
+    /// Starts `ops up` and waits until it says this.
+    async fn start(&mut self, ready: &str) {
+        let mut up = self.ops(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, mut lines) = tokio::sync::mpsc::channel(64);
+        let (stdout, stderr) = (up.stdout.take().unwrap(), up.stderr.take().unwrap());
+        for pipe in [Box::new(stdout) as Box<dyn tokio::io::AsyncRead + Send + Unpin>, Box::new(stderr)] {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(pipe).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    println!("{line}");
+                    _ = sender.try_send(line);
+                }
+            });
+        }
+        drop(sender);
+        let said = async {
+            while let Some(line) = lines.recv().await {
+                if line.contains(ready) {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(timeout(PATIENCE, said).await.unwrap(), "it ended before it said {ready:?}");
+        self.up = Some(up);
+    }
+
+    async fn stop(&mut self) {
+        let Some(mut up) = self.up.take() else { return };
+        let pid = Pid::from_raw(i32::try_from(up.id().unwrap()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        let status = timeout(PATIENCE, up.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let Some(up) = &mut self.up else { return };
+        if let Some(pid) = up.id().and_then(|id| i32::try_from(id).ok()) {
+            _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            std::thread::sleep(Duration::from_millis(300));
+            _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while matches!(up.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    }
+}
+
+async fn superuser(data: &Path) -> PgConnection {
+    let cluster =
+        Cluster::new(Kind::Control, data.join("control"), &data.join("secrets"), None).await.unwrap();
+    cluster.superuser_options().database("ops").connect().await.unwrap()
+}
+
+/// The first line of the answer, and all of it.
+async fn get(address: SocketAddr, host: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, answer)
+}
+
+async fn clean(data: &Path) {
+    let id = fs::read_to_string(data.join("installation")).unwrap();
+    let config = DockerConfig {
+        socket: "/var/run/docker.sock".into(),
+        installation: id.lines().next().unwrap().parse().unwrap(),
+        mount_roots: Vec::new(),
+        subnets: SubnetPool::default(),
+    };
+    let docker = Docker::connect(config).await.unwrap();
+    for container in docker.containers().await.unwrap() {
+        docker.remove_container(&container.id).await.unwrap();
+    }
+    for network in docker.networks().await.unwrap() {
+        docker.remove_network(&network.name).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn odoo_a_joined_machine_builds_serves_and_is_cut_off() {
+    let (listen, node) = (free(), free());
+    let base = format!("localhost:{}", listen.port());
+    let flag = |name: &str, value: &str| format!("--{name}={value}");
+    let mut control = Machine::new(&[
+        flag("listen", &listen.to_string()),
+        flag("base-domain", &base),
+        flag("node-listen", &node.to_string()),
+        // Builds are for the other machine.
+        flag("worker-kinds", "maintenance"),
+    ]);
+    control.start("Sign in once").await;
+
+    let made = control.run(&["worker", "token", "--name", "node-2", "--labels", "fast"]).await;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let printed = String::from_utf8(made.stdout).unwrap();
+    let line = printed
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("ops worker join "))
+        .expect("the line to run");
+    let mut join = vec!["worker", "join"];
+    join.extend(line.split_whitespace());
+
+    let mut joined = Machine::new(&[
+        flag("node-listen", &free().to_string()),
+        flag("base-domain", &base),
+        flag("drain-seconds", "1"),
+        // Requirements are not what this is about.
+        flag("worker-concurrency", "1"),
+    ]);
+    let done = joined.run(&join).await;
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    for (name, mode) in [("host.key", 0o600), ("host.json", 0o600), ("ca.crt", 0o600)] {
+        let file = joined.data.join("node").join(name);
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+    let again = Machine::new(&[]);
+    let refused = again.run(&join).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("used already"), "{said}");
+    assert!(!again.data.join("node/host.json").exists());
+
+    joined.start("this machine is the host node-2").await;
+    let mut conn = superuser(&control.data).await;
+    let began = Instant::now();
+    let (hostname, host) = loop {
+        let row = sqlx::query!(
+            r#"select e.hostname, h.name as "host!", e.state from ops.environments e
+               join ops.hosts h on h.id = e.host_id where e.state = 'running'"#
+        );
+        if let Some(row) = row.fetch_optional(&mut conn).await.unwrap() {
+            break (row.hostname, row.host);
+        }
+        let failed = sqlx::query_scalar!(
+            "select error_message from ops.runs where status in ('failed', 'timed_out') and kind = 'build'"
+        );
+        let failed = failed.fetch_optional(&mut conn).await.unwrap().flatten();
+        assert!(failed.is_none() && began.elapsed() < PATIENCE, "{failed:?}");
+        sleep(LOOK).await;
+    };
+    assert_eq!(host, "node-2");
+    assert!(joined.data.join("environments").read_dir().unwrap().count() > 0);
+    assert!(!control.data.join("environments").read_dir().unwrap().any(|_| true));
+
+    // Through the front proxy, the other machine's proxy, to Odoo.
+    let name = format!("{hostname}.{base}");
+    let began = Instant::now();
+    loop {
+        let (status, answer) = get(listen, &name, "/web/login").await;
+        if status == 200 && answer.contains("csrf_token") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{status}: {answer}");
+        sleep(LOOK).await;
+    }
+    // What only that machine's worker knows.
+    let environment = sqlx::query_scalar!("select id from ops.environments where state = 'running' limit 1");
+    let environment = environment.fetch_one(&mut conn).await.unwrap();
+    let file = joined.data.join(format!("environments/{environment}/admin.password"));
+    let password = fs::read_to_string(file).unwrap();
+    let asked = Command::new("curl")
+        .args(["--silent", "--fail", "--unix-socket"])
+        .arg(control.data.join("ops.sock"))
+        .arg(format!("http://localhost/api/v1/environments/{environment}/admin-password"))
+        .output()
+        .await
+        .unwrap();
+    assert!(String::from_utf8_lossy(&asked.stdout).contains(password.trim()), "{asked:?}");
+
+    let revoked = control.run(&["worker", "revoke", "node-2"]).await;
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    let began = Instant::now();
+    while get(listen, &name, "/web/login").await.0 == 200 {
+        assert!(began.elapsed() < PATIENCE, "it is still served");
+        sleep(LOOK).await;
+    }
+    let sessions = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from pg_catalog.pg_stat_activity where usename like 'ops\_host\_%'"#
+    );
+    assert_eq!(sessions.fetch_one(&mut conn).await.unwrap(), 0);
+    joined.stop().await;
+    clean(&control.data).await;
+    control.stop().await;
+}
