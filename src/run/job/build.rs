@@ -40,7 +40,7 @@ async fn steps(
     collectors: &Collectors,
     environment: &Environment,
 ) -> Result<(), JobError> {
-    let (shop, claim) = (progress.shop, progress.claim);
+    let claim = progress.claim;
     let sources = progress.step(Step::Sources, sources::check_out(progress, environment)).await?;
     let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
     environment::query::set_image(&mut *progress.shop.pool.acquire().await?, environment.id, &image.name)
