@@ -31,7 +31,11 @@ const ALL: [Bench; 6] = [
     Bench { name: "idle", what: "resident memory of serve, work and proxy at rest", kind: Kind::Program },
     Bench { name: "wasm", what: "what pages load", kind: Kind::Wasm },
     Bench { name: "proxy", what: "what the proxy adds to a request", kind: Kind::Program },
-    Bench { name: "logs", what: "from a container's output to the database and to who watches", kind: Kind::Program },
+    Bench {
+        name: "logs",
+        what: "from a container's output to the database and to who watches",
+        kind: Kind::Program,
+    },
 ];
 
 pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
