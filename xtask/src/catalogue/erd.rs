@@ -25,7 +25,11 @@ const AREAS: [(&str, &str, &[&str]); 8] = [
         "What people work on, and how it is set up.",
         &["projects", "branches", "workflows", "domains", "secrets", "policies", "approvals"],
     ),
-    ("Runs", "The queue and its history.", &["runs", "run_events", "run_artifacts", "kind_limits", "run_priorities"]),
+    (
+        "Runs",
+        "The queue and its history.",
+        &["runs", "run_events", "run_artifacts", "kind_limits", "run_priorities"],
+    ),
     ("Logs", "What runs and servers print.", &["run_log_heads", "run_log_chunks", "log_sources"]),
     (
         "Environments",

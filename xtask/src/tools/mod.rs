@@ -2,6 +2,7 @@
 //! later ones may need earlier ones.
 
 mod browser_target;
+mod busybox;
 mod cargo_deny;
 mod cargo_install;
 mod cargo_leptos;
@@ -12,6 +13,7 @@ mod debootstrap;
 mod docker;
 mod faketime;
 mod git;
+mod iproute;
 mod nextest;
 mod node;
 mod npm_install;
@@ -50,6 +52,8 @@ pub const ALL: &[Tool] = &[
     cargo_leptos::TOOL,
     docker::TOOL,
     faketime::TOOL,
+    busybox::TOOL,
+    iproute::TOOL,
     debootstrap::TOOL,
     image::TOOL,
     nextest::TOOL,
