@@ -22,7 +22,7 @@ enum Kind {
     Wasm,
 }
 
-const ALL: [Bench; 3] = [
+const ALL: [Bench; 7] = [
     Bench { name: "push", what: "from push to a green build, beside the same raw Odoo", kind: Kind::Program },
     Bench {
         name: "board",
