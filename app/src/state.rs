@@ -1,6 +1,6 @@
 //! What the server gives to every page and server function.
 
-use odooops::{git::Repositories, urls::Urls};
+use odooops::{Result, config::Config, git::Repositories, node, urls::Urls};
 use sqlx::PgPool;
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,6 +12,15 @@ pub struct AppState {
     pub site: Arc<Site>,
     pub urls: Arc<Urls>,
     pub repositories: Repositories,
+    pub config: Arc<Config>,
+}
+
+impl AppState {
+    /// The ways to workers, here and on other machines.
+    pub fn reach(&self) -> Result<node::Reach> {
+        let keys = node::Authority::own_keys(&self.config.secrets_dir()).map_err(odooops::Error::internal)?;
+        node::Reach::new(self.config.worker_socket(), keys).map_err(odooops::Error::internal)
+    }
 }
 
 /// Where this installation lives.

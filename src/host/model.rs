@@ -55,6 +55,8 @@ pub struct HostView {
     pub min_free_disk_bytes: i64,
     pub created_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Nothing for the machine of the console itself.
+    pub joined_at: Option<DateTime<Utc>>,
     /// Environments that run there.
     pub environments: i64,
     pub workers: Vec<WorkerView>,
@@ -64,6 +66,26 @@ impl HostView {
     /// The worker that was heard of last.
     pub fn worker(&self) -> Option<&WorkerView> {
         self.workers.iter().max_by_key(|worker| worker.last_heartbeat_at)
+    }
+}
+
+/// What another machine is told to join. Shown once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct Invitation {
+    pub token: String,
+    pub expires_at: DateTime<Utc>,
+    /// Where it joins.
+    pub url: String,
+    /// SHA-256 of the certificate of this installation's authority, by which it knows that it is talking to us.
+    pub ca_fingerprint: String,
+}
+
+impl Invitation {
+    /// What to run there.
+    pub fn command(&self) -> String {
+        let Self { url, token, ca_fingerprint, .. } = self;
+        format!("ops worker join {url} --token {token} --ca-fingerprint {ca_fingerprint}")
     }
 }
 

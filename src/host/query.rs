@@ -56,7 +56,7 @@ pub async fn workers(conn: &mut PgConnection) -> Result<Vec<WorkerView>> {
 pub async fn hosts(conn: &mut PgConnection) -> Result<Vec<HostView>> {
     let mut workers = workers(conn).await?;
     let rows = sqlx::query!(
-        r#"select h.id, h.name, h.labels, h.min_free_memory_bytes, h.min_free_disk_bytes, h.created_at, h.revoked_at,
+        r#"select h.id, h.name, h.labels, h.min_free_memory_bytes, h.min_free_disk_bytes, h.created_at, h.revoked_at, h.joined_at,
                (select count(*) from ops.environments e
                 where e.host_id = h.id and e.state = 'running') as "environments!"
            from ops.hosts h order by h.revoked_at is not null, h.name"#
@@ -77,6 +77,7 @@ pub async fn hosts(conn: &mut PgConnection) -> Result<Vec<HostView>> {
                 min_free_disk_bytes: row.min_free_disk_bytes,
                 created_at: row.created_at,
                 revoked_at: row.revoked_at,
+                joined_at: row.joined_at,
                 environments: row.environments,
                 workers: own,
             }

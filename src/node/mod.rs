@@ -17,6 +17,7 @@
 pub mod authority;
 pub mod control;
 mod identity;
+pub mod invite;
 pub mod join;
 pub mod listener;
 mod name;

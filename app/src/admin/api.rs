@@ -5,7 +5,7 @@ use leptos::{prelude::*, server_fn::codec::GetUrl};
 #[cfg(feature = "ssr")]
 use odooops::{host, reconcile, run::backlog, status as platform};
 use odooops::{
-    host::HostView,
+    host::{HostView, Invitation},
     id::{HostId, QuarantineId, ReconcilerRequestId, RunId},
     reconcile::{DryRun, Quarantined},
     run::backlog::Queued,
@@ -91,6 +91,39 @@ pub async fn drain_worker(worker: String, drain: bool) -> Result<(), Fault> {
             let mut txn = visitor.begin().await?;
             host::service::drain_in_txn(&mut txn, &visitor.actor, &worker, drain).await?;
             txn.commit().await?;
+            go_on_at("/admin/hosts");
+            Ok(())
+        }
+        .await,
+    )
+}
+
+/// Lets one machine join, once, within an hour. Labels are separated by commas or spaces.
+#[server(prefix = "/api/console", endpoint = "platform/invite", output = Json)]
+pub async fn invite_host(name: String, labels: String) -> Result<Invitation, Fault> {
+    answer(
+        async {
+            let Visitor { state, actor } = Visitor::require()?;
+            let name = Some(name.trim()).filter(|name| !name.is_empty());
+            let labels: Vec<_> =
+                labels.split([',', ' ']).filter(|label| !label.is_empty()).map(str::to_owned).collect();
+            let mut txn = odooops::access::begin_as(&state.pool, actor.user_id).await?;
+            let made =
+                odooops::node::invite::invite_in_txn(&mut txn, &actor, &state.config, name, &labels).await?;
+            txn.commit().await?;
+            Ok(made)
+        }
+        .await,
+    )
+}
+
+/// Cuts a machine off.
+#[server(prefix = "/api/console", endpoint = "platform/revoke", output = Json)]
+pub async fn revoke_host(name: String) -> Result<(), Fault> {
+    answer(
+        async {
+            let Visitor { state, actor } = Visitor::require()?;
+            odooops::node::invite::revoke(&state.pool, &actor, &name).await?;
             go_on_at("/admin/hosts");
             Ok(())
         }

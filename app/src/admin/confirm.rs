@@ -16,13 +16,14 @@ pub fn Ask<T: Clone + Send + Sync + 'static>(
     asked: RwSignal<Option<T>>,
     about: T,
     #[prop(into)] href: String,
+    #[prop(optional)] small: bool,
     children: Children,
 ) -> impl IntoView {
     let ask = move |event: web_sys::MouseEvent| {
         event.prevent_default();
         asked.set(Some(about.clone()));
     };
-    view! { <a class="button" href=href on:click=ask>{children()}</a> }.into_any()
+    view! { <a class="button" class:small-button=small href=href on:click=ask>{children()}</a> }.into_any()
 }
 
 /// No and yes, below the question's form.

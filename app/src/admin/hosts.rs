@@ -1,17 +1,19 @@
 //! The machines that environments run on, and the workers that speak for them.
 
 use super::{
-    api::{self, DrainWorker},
+    api::{self, DrainWorker, InviteHost, RevokeHost},
+    confirm::{Answer, Ask, asked_by_address},
     fresh::keep_fresh,
     parts::{AdminPage, Outcome},
     words,
 };
 use crate::{
     say,
-    ui::{Empty, Failure, Skeleton, TimeAgo},
+    ui::{CopyButton, Dialog, Empty, Failure, Glyph, Icon, Skeleton, TimeAgo},
+    words::sentence,
 };
 use leptos::{form::ActionForm, prelude::*};
-use leptos_router::{LazyRoute, lazy_route};
+use leptos_router::{LazyRoute, hooks::use_query_map, lazy_route};
 use odooops::{
     host::{HostState, HostView, WorkerView},
     id::HostId,
@@ -48,26 +50,127 @@ fn Hosts(hosts: Vec<HostView>) -> impl IntoView {
     let hosts = RwSignal::new(hosts);
     let again = keep_fresh(hosts, api::hosts);
     let drain = ServerAction::<DrainWorker>::new();
+    let revoke = ServerAction::<RevokeHost>::new();
+    let adding = RwSignal::new(use_query_map().read_untracked().get("new").is_some());
+    let asked = RwSignal::new(asked_by_address::<HostId>("revoke"));
+    let close = Callback::new(move |()| asked.set(None));
+    let answered = Callback::new(move |()| {
+        asked.set(None);
+        again.run(());
+    });
+    let about = move || {
+        let asked = asked.get()?;
+        hosts.with_untracked(|hosts| hosts.iter().find(|host| host.id == asked).map(|host| host.name.clone()))
+    };
     view! {
         <Outcome action=drain done=say!(admin.hosts.told) then=again/>
+        <Outcome action=revoke done=say!(admin.hosts.revoked) then=answered/>
+        <p class="list-action">
+            <a class="button primary" href="/admin/hosts?new" data-testid="add-host"
+                on:click=move |event| { event.prevent_default(); adding.set(true) }>
+                <Glyph icon=Icon::Plus/>{say!(admin.hosts.add)}
+            </a>
+        </p>
         <Show when=move || hosts.with(Vec::is_empty)>
             <Empty title=say!(admin.hosts.empty_title) text=say!(admin.hosts.empty)>{()}</Empty>
         </Show>
         <ul class="hosts" data-testid="hosts">
             <For each=move || hosts.with(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>())
                 key=|id| *id let:id>
-                <Host id hosts drain/>
+                <Host id hosts drain asked/>
             </For>
         </ul>
+        {move || adding.get().then(|| view! { <AddHost close=Callback::new(move |()| adding.set(false))/> })}
+        {move || about().map(|name| view! { <Revocation name action=revoke close/> })}
+    }
+    .into_any()
+}
+
+/// Makes a token and shows, once, what to run on the other machine.
+#[component]
+fn AddHost(close: Callback<()>) -> impl IntoView {
+    let invite = ServerAction::<InviteHost>::new();
+    let value = invite.value();
+    let refused = move || value.with(|value| value.as_ref().and_then(|value| value.as_ref().err().cloned()));
+    let form = move || {
+        view! {
+            <ActionForm action=invite attr:data-testid="invite">
+                <p>{say!(admin.hosts.add_text)}</p>
+                <label class="field">
+                    <span>{say!(admin.hosts.add_name)}</span>
+                    <input name="name" class="mono" maxlength="63" autocomplete="off" spellcheck="false" autofocus/>
+                    <small>{say!(admin.hosts.add_name_hint)}</small>
+                </label>
+                <label class="field">
+                    <span>{say!(admin.hosts.add_labels)}</span>
+                    <input name="labels" class="mono" autocomplete="off" spellcheck="false"/>
+                    <small>{say!(admin.hosts.add_labels_hint)}</small>
+                </label>
+                {move || refused().map(|fault| view! {
+                    <p class="warning" role="alert"><Glyph icon=Icon::TriangleAlert/>{sentence(&fault.0)}</p>
+                })}
+                <p class="muted without-script">{say!(admin.hosts.add_by_command)}" "<code>"ops worker token"</code></p>
+                <div class="needs-script">
+                    <Answer yes=say!(admin.hosts.add_yes) page="/admin/hosts" on_close=close pending=invite.pending()/>
+                </div>
+            </ActionForm>
+        }
+    };
+    view! {
+        <Dialog title=say!(admin.hosts.add) on_close=close close_href="/admin/hosts">
+            {move || match value.get() {
+                Some(Ok(made)) => {
+                    let command = made.command();
+                    view! {
+                        <p>{say!(admin.hosts.added_text)}</p>
+                        <div class="command" data-testid="join-command">
+                            <pre>{command.clone()}</pre>
+                            <CopyButton text=command label=say!(admin.hosts.copy)/>
+                        </div>
+                        <p class="muted small added-note">{say!(admin.hosts.added_note, at = words::moment(made.expires_at)).to_string()}</p>
+                        <footer class="dialog-foot">
+                            <button type="button" class="button primary" on:click=move |_| close.run(())>{say!(ui.close)}</button>
+                        </footer>
+                    }
+                    .into_any()
+                }
+                _ => form().into_any(),
+            }}
+        </Dialog>
     }
     .into_any()
 }
 
 #[component]
-fn Host(id: HostId, hosts: RwSignal<Vec<HostView>>, drain: ServerAction<DrainWorker>) -> impl IntoView {
+fn Revocation(name: String, action: ServerAction<RevokeHost>, close: Callback<()>) -> impl IntoView {
+    let title = say!(admin.hosts.revoke_title, name = name.clone()).to_string();
+    view! {
+        <Dialog title on_close=close close_href="/admin/hosts">
+            <ActionForm action attr:data-testid="revoke">
+                <input type="hidden" name="name" value=name/>
+                <p>{say!(admin.hosts.revoke_text)}</p>
+                <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.hosts.revoke_warning)}</p>
+                <Answer yes=say!(admin.hosts.revoke_yes) page="/admin/hosts" on_close=close pending=action.pending()/>
+            </ActionForm>
+        </Dialog>
+    }
+    .into_any()
+}
+
+#[component]
+fn Host(
+    id: HostId,
+    hosts: RwSignal<Vec<HostView>>,
+    drain: ServerAction<DrainWorker>,
+    asked: RwSignal<Option<HostId>>,
+) -> impl IntoView {
     let host = Memo::new(move |_| hosts.with(|hosts| hosts.iter().find(|host| host.id == id).cloned()));
     let state = Memo::new(move |_| host.with(|host| host.as_ref().map(|host| host.state)));
     let name = host.with_untracked(|host| host.as_ref().map(|host| host.name.clone()));
+    let revocable = Memo::new(move |_| {
+        let joined = |host: &HostView| host.joined_at.is_some() && host.revoked_at.is_none();
+        host.with(|host| host.as_ref().is_some_and(joined))
+    });
     // The buttons change with the state only: heartbeats leave the focus where it is.
     let workers = Memo::new(move |_| {
         let of = |host: &HostView| {
@@ -84,6 +187,9 @@ fn Host(id: HostId, hosts: RwSignal<Vec<HostView>>, drain: ServerAction<DrainWor
                     {move || workers.get().into_iter().map(|(worker, draining)| view! {
                         <Drain worker draining named={workers.with(Vec::len) > 1} action=drain/>
                     }).collect_view()}
+                    <Show when=move || revocable.get()>
+                        <Ask asked about=id href=format!("/admin/hosts?revoke={id}") small=true>{say!(admin.hosts.revoke)}</Ask>
+                    </Show>
                 </div>
             </header>
             {move || host.get().map(|host| view! { <Facts host/> })}

@@ -3,7 +3,7 @@ use crate::request::{Visitor, answer, go_on_at};
 use crate::{codec::Json, error::Fault};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
 use odooops::{
-    id::RunId,
+    id::{EnvironmentId, RunId},
     project::Slug,
     run::{Attempt, Event, RunSummary, RunView},
 };
@@ -91,6 +91,21 @@ pub async fn retry_run(id: RunId) -> Result<RunId, Fault> {
             txn.commit().await?;
             go_on_at(&format!("/projects/{slug}/builds/{run}"));
             Ok(run)
+        }
+        .await,
+    )
+}
+
+/// How to sign in to an environment's Odoo as its administrator. A POST: that somebody asked is written down.
+#[server(prefix = "/api/console", endpoint = "environment/admin-password", output = Json)]
+pub async fn admin_password(id: EnvironmentId) -> Result<String, Fault> {
+    answer(
+        async {
+            let Visitor { state, actor } = Visitor::require()?;
+            let reach = state.reach()?;
+            let password =
+                odooops::environment::service::admin_password(&state.pool, &actor, id, &reach).await?;
+            Ok(secrecy::ExposeSecret::expose_secret(&password).to_owned())
         }
         .await,
     )

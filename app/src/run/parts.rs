@@ -1,22 +1,22 @@
 //! The parts of a build's page: head, steps, facts.
 
 use super::{
-    api::{CancelRun, RebuildRun, RetryRun},
+    api::{AdminPassword, CancelRun, RebuildRun, RetryRun},
     step_name,
 };
 use crate::{
     error::Fault,
     say,
     ui::{
-        Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, branch_anchor, duration, may_rebuild,
-        verdict_name,
+        CopyButton, Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, branch_anchor, duration,
+        may_rebuild, verdict_name,
     },
     words,
 };
 use leptos::prelude::*;
 use odooops::{
     environment::EnvironmentState,
-    id::RunId,
+    id::{EnvironmentId, RunId},
     project::Slug,
     run::{RunView, StepLine, StepState, Verdict},
 };
@@ -207,6 +207,33 @@ fn StepRow(line: StepLine) -> impl IntoView {
     .into_any()
 }
 
+/// Shown when asked for; the audit log says that somebody asked.
+#[component]
+fn Password(environment: EnvironmentId) -> impl IntoView {
+    let ask = ServerAction::<AdminPassword>::new();
+    let shown = move || ask.value().get();
+    view! {
+        {say!(run.sign_in_how)}" "
+        {move || match shown() {
+            Some(Ok(password)) => view! {
+                <span class="password"><code data-testid="admin-password">{password.clone()}</code>
+                    <CopyButton text=password label=say!(run.copy_password)/></span>
+            }
+            .into_any(),
+            answer => view! {
+                <button type="button" class="link-button needs-script" disabled=ask.pending()
+                    on:click=move |_| { ask.dispatch(AdminPassword { id: environment }); }>
+                    {say!(run.show_password)}
+                </button>
+                <span class="without-script">{say!(run.password_by_command)}" "<code>{format!("ops env password {environment}")}</code></span>
+                {answer.and_then(Result::err).map(|fault| view! { <p class="wrong" role="alert">{words::sentence(&fault.0)}</p> })}
+            }
+            .into_any(),
+        }}
+    }
+    .into_any()
+}
+
 /// The commit and where the build stands.
 #[component]
 pub fn Facts(run: RwSignal<RunView>) -> impl IntoView {
@@ -228,7 +255,7 @@ pub fn Facts(run: RwSignal<RunView>) -> impl IntoView {
                             <dt>{say!(run.hostname)}</dt><dd class="mono">{environment.hostname}</dd>
                             {(environment.state == EnvironmentState::Running).then(|| view! {
                                 <dt>{say!(run.sign_in)}</dt>
-                                <dd>{say!(run.sign_in_how)}" "<code>{format!("environments/{}/admin.password", environment.id)}</code></dd>
+                                <dd><Password environment=environment.id/></dd>
                             })}
                         })}
                         {run.superseded_by.map(|by| view! {

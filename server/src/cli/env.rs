@@ -3,7 +3,7 @@ use super::{
     output::{Output, clean, moment, or_dash, say},
     project::segment,
 };
-use crate::http::{EnvironmentRequest, Queued};
+use crate::http::{AdminPassword, EnvironmentRequest, Queued};
 use clap::Subcommand;
 use odooops::{
     branch::{CommitSha, Stage},
@@ -44,6 +44,8 @@ pub enum Command {
     },
     /// One environment.
     Show { environment: EnvironmentId },
+    /// How to sign in to an environment's Odoo as its administrator.
+    Password { environment: EnvironmentId },
     /// Removes an environment with its database and files.
     Destroy { environment: EnvironmentId },
 }
@@ -91,6 +93,11 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
                     e.run_id
                 )
             })?;
+        }
+        Command::Password { environment } => {
+            let path = format!("/environments/{environment}/admin-password");
+            let admin: AdminPassword = client.get(&path).await?;
+            output.show(&admin, |admin| admin.password.clone())?;
         }
         Command::Destroy { environment } => {
             client.act(Method::DELETE, &format!("/environments/{environment}")).await?;

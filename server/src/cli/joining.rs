@@ -1,10 +1,11 @@
 //! Machines join the installation and are cut off: `ops worker token`, `join`, `revoke`.
 
 use super::{CliError, Client, output::Output, project::segment};
-use crate::http::{HostTokenRequest, Invitation as Answer, Revoked};
+use crate::http::{HostTokenRequest, Revoked};
 use clap::{Args, Subcommand};
 use odooops::{
     config::Config,
+    host,
     node::{self, Fingerprint, join::Invitation},
 };
 use std::{net::SocketAddr, process::ExitCode};
@@ -55,12 +56,9 @@ pub async fn run(
     match command {
         Command::Token { name, labels } => {
             let request = HostTokenRequest { name, labels };
-            let made: Answer = client.post("/host-tokens", &request).await?;
+            let made: host::Invitation = client.post("/host-tokens", &request).await?;
             output.show(&made, |made| {
-                format!(
-                    "On the other machine, within an hour:\n\n  ops worker join {} --token {} --ca-fingerprint {}\n",
-                    made.url, made.token, made.ca_fingerprint
-                )
+                format!("On the other machine, within an hour:\n\n  {}\n", made.command())
             })?;
         }
         Command::Join(join) => {

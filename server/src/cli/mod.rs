@@ -91,7 +91,7 @@ pub enum Command {
     Branch(Group<branch::Command>),
     /// Runs: list, show, logs, events, cancel, retry, rebuild.
     Run(Group<run::Command>),
-    /// Environments: create, wait, show, list, destroy.
+    /// Environments: create, wait, show, list, password, destroy.
     Env(Group<env::Command>),
     /// The queue of all projects: list, priority.
     Queue(Group<queue::Command>),

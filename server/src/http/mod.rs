@@ -21,8 +21,8 @@ mod tests;
 pub use api::Problem;
 pub use api::{
     CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest, HostTokenRequest,
-    Invitation, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody,
-    ProjectRequest, Queued, Revoked,
+    LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued,
+    Revoked,
 };
 pub use auth::{ClientAddress, Identity};
 pub use git::read as read_sources;

@@ -57,6 +57,7 @@ impl Web {
             site: Arc::clone(&self.site),
             urls: Arc::clone(&self.urls),
             repositories: self.repositories.clone(),
+            config: Arc::clone(&self.config),
         }
     }
 

@@ -40,6 +40,7 @@ fn host(name: &str) -> HostView {
         min_free_disk_bytes: 10,
         created_at: NOW,
         revoked_at: None,
+        joined_at: None,
         environments: 0,
         workers: vec![worker],
     }

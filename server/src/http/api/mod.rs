@@ -17,7 +17,7 @@ mod watch;
 pub use branches::{MoveRequest, OnPushRequest};
 pub use environments::{EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
-pub use joining::{HostTokenRequest, Invitation, Revoked};
+pub use joining::{HostTokenRequest, Revoked};
 pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use problem::{Problem, ProblemBody};
 pub use projects::ProjectRequest;

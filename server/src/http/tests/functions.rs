@@ -15,8 +15,10 @@ struct Function {
 }
 
 /// Tells strangers that they are strangers, and what is gone for the second who passes. The tests for them are
-/// `who_one_is_is_told_to_everybody` and `threat_02_schedules_are_deleted_by_administrators`.
-const ELSEWHERE: [&str; 2] = ["/api/console/me", "/api/console/schedule/delete"];
+/// `who_one_is_is_told_to_everybody` and `threat_02_schedules_are_deleted_by_administrators`; what only a worker knows
+/// is asked for in `joining`.
+const ELSEWHERE: [&str; 3] =
+    ["/api/console/me", "/api/console/schedule/delete", "/api/console/environment/admin-password"];
 
 fn functions(f: &Fixture) -> Vec<Function> {
     let get = |path, arguments: String, pass| Function { path, method: Method::GET, arguments, pass };
@@ -42,6 +44,8 @@ fn functions(f: &Fixture) -> Vec<Function> {
         get("/api/console/platform/dry-run", format!("ids={}", f.dry_run), Pass::Platform),
         post("/api/console/platform/dry-run-request", String::new(), Pass::Platform),
         post("/api/console/platform/priority", format!("id={run}&priority=7"), Pass::Platform),
+        post("/api/console/platform/invite", "name=&labels=ssd".to_owned(), Pass::Platform),
+        post("/api/console/platform/revoke", "name=host-one".to_owned(), Pass::Platform),
         post("/api/console/platform/drain", "worker=worker-one&drain=false".to_owned(), Pass::Platform),
         post("/api/console/platform/confirm-host", format!("host={}", f.host), Pass::Platform),
         post("/api/console/platform/quarantine-restore", format!("id={}", f.quarantined), Pass::Platform),

@@ -83,6 +83,11 @@ async fn threat_02_docker_an_environments_administrator_is_for_who_may_connect()
         let answer = f.ask(who, Method::GET, &path, None).await;
         assert_eq!(answer.status.as_u16(), status, "{who:?}: {}", answer.text);
         assert_eq!(answer.text.contains("correct horse"), status == 200, "{who:?}");
+        // The console's door is the same.
+        let form = Some(format!("id={}", f.environment));
+        let answer = f.browse(who, Method::POST, "/api/console/environment/admin-password", form).await;
+        assert_eq!(answer.status.as_u16(), status, "{who:?}: {}", answer.text);
+        assert_eq!(answer.text.contains("correct horse"), status == 200, "{who:?}");
     }
     let asked = sqlx::query_scalar!(
         r#"select count(*) as "count!" from ops.audit_log
@@ -91,7 +96,7 @@ async fn threat_02_docker_an_environments_administrator_is_for_who_may_connect()
     );
     assert_eq!(
         asked.fetch_one(&mut f.superuser().await).await.unwrap(),
-        6,
+        11,
         "once per question that was answered, and the first"
     );
 }
