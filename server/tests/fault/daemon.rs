@@ -83,6 +83,11 @@ impl Daemon {
         answer.json().await.unwrap_or(Value::Null)
     }
 
+    pub async fn text(&self, path: &str) -> String {
+        let answer = self.client().get(format!("http://docker{path}")).send().await.unwrap();
+        String::from_utf8_lossy(&answer.bytes().await.unwrap()).into_owned()
+    }
+
     /// Makes an image of a tar archive of its files.
     pub async fn import(&self, repository: &str, tag: &str, changes: &str, tar: Vec<u8>) {
         let mut url = reqwest::Url::parse("http://docker/images/create").unwrap();

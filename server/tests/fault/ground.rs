@@ -211,7 +211,34 @@ impl Ground {
                 .await;
             self.installed_once(*id).await?;
         }
+        for (id, container) in self.servers().await? {
+            self.is_collected(id, &container).await?;
+        }
         self.nothing_twice().await
+    }
+
+    /// What the server has printed by now is stored soon: whoever collected it does so again.
+    async fn is_collected(&self, id: EnvironmentId, container: &str) -> Result<(), String> {
+        let path = format!("/containers/{container}/logs?stdout=1&stderr=1&tail=5");
+        let printed = said::last_number(&self.daemon.text(&path).await);
+        let mut conn = self.installation.superuser().await.map_err(|error| error.to_string())?;
+        let run = sqlx::query_scalar!(r#"select run_id as "run!" from ops.environments where id = $1"#, id.0);
+        let run = run.fetch_one(&mut conn).await.map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        loop {
+            let lines = lines(&mut conn, run.into()).await.map_err(|error| error.to_string())?;
+            let of_server = said::check(&lines).map_err(|why| format!("log of environment {id}: {why}"))?;
+            let last = of_server.iter().rfind(|part| part.stream == "odoo");
+            let stored =
+                last.filter(|part| container.starts_with(&part.container)).map_or(0, |part| part.numbered);
+            if stored >= printed {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("environment {id} printed line {printed}, stored is line {stored}"));
+            }
+            sleep(LOOK * 5).await;
+        }
     }
 
     async fn whole(&self) -> Result<BTreeMap<EnvironmentId, String>, String> {

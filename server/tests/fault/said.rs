@@ -82,6 +82,12 @@ fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<
     Ok(parts)
 }
 
+/// The number of the last numbered line in a container's output.
+pub fn last_number(output: &str) -> u64 {
+    let (before, _) = output.rsplit_once(" of many, ").unwrap_or_default();
+    before.rsplit_once(" line ").and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
