@@ -52,7 +52,7 @@ impl From<Bollard> for DockerError {
 }
 
 /// hyper hides the reason in the sources of its error.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

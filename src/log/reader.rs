@@ -7,19 +7,21 @@ use super::{
     position::{Count, Cursor, Piece, Position, position},
 };
 use crate::{
-    docker::{Docker, DockerError, Shim},
+    docker::{Docker, OutputFrame, Shim},
     run::LogLevel,
 };
-use bollard::{container::LogOutput, query_parameters::LogsOptions};
 use futures::{FutureExt, Stream, StreamExt};
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     sync::mpsc::Sender,
     time::{Instant, sleep_until},
 };
 
 /// How long a line may wait for others to share its transaction.
-const LINGER: Duration = Duration::from_millis(60);
+const LINGER: Duration = Duration::from_millis(50);
 /// How often the container's output is counted, at most, while it prints and while it is quiet.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 const COUNT_QUIET_EVERY: Duration = Duration::from_secs(60);
@@ -31,7 +33,9 @@ const STALL: Duration = Duration::from_secs(5);
 /// A reader that took this much without ever seeing the end of the log may have been overtaken by its rotation.
 const BEHIND: usize = 16 * 1024 * 1024;
 /// And was, when this much is missing: answers to the daemon are counted too, but are small.
-const MISSING: u64 = 1024 * 1024;
+const MISSING: u64 = 4 * 1024 * 1024;
+/// What is older was not printed just now.
+const LATELY: Duration = Duration::from_millis(200);
 
 /// What is read: a container's log from a position on.
 pub struct Read<'a> {
@@ -56,11 +60,14 @@ pub async fn read(
         newest: 0,
         lost: None,
         shim: read.docker.shim(read.container).await,
+        opened: Instant::now(),
         counted: None,
         behind: 0,
+        is_at_end: false,
+        is_fresh: false,
         level_of,
     };
-    let mut frames = frames(read.docker, read.container, read.from, !read.ended);
+    let mut frames = frames(&read, !read.ended).await?;
     // When the batch has to go.
     let mut deadline = None;
     let mut end = None;
@@ -72,6 +79,7 @@ pub async fn read(
         {
             end = reader.take(next, &read).await;
         }
+        reader.look_at_clock();
         if deadline.is_none() && !reader.batch.is_empty() {
             deadline = Some(Instant::now() + LINGER);
         }
@@ -119,7 +127,12 @@ struct Reader<'a, L> {
     /// Bytes that were lost before the first frame, once there is a gap; the number is none when nobody can know.
     lost: Option<Option<u64>>,
     shim: Option<Shim>,
+    opened: Instant,
     counted: Option<Instant>,
+    /// Whether all that had been printed was read, as far as times tell.
+    is_at_end: bool,
+    /// Frames came since that was asked.
+    is_fresh: bool,
     /// Bytes since the end of the log was seen last.
     behind: usize,
     level_of: &'a L,
@@ -144,6 +157,7 @@ impl<L: Fn(&str) -> LogLevel> Reader<'_, L> {
                 let (batch, level_of) = (&mut self.batch, self.level_of);
                 cursor.push(frame.nanos, &frame.payload, |piece| add(batch, piece, level_of));
                 self.newest = frame.nanos;
+                self.is_fresh = true;
                 None
             }
             Some(Err(stop)) => Some(Err(stop)),
@@ -162,9 +176,9 @@ impl<L: Fn(&str) -> LogLevel> Reader<'_, L> {
         let full = self.batch.is_full();
         self.behind += if full { self.batch.len() } else { 0 };
         let due = self.counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) || self.behind >= BEHIND;
-        // A batch that is not full was all that there was.
         if !full
             && due
+            && self.is_at_end
             && let Some((count, moved)) = self.count()
         {
             let missing = u64::try_from(moved).unwrap_or_default();
@@ -191,10 +205,22 @@ impl<L: Fn(&str) -> LogLevel> Reader<'_, L> {
     }
 
     async fn next_count(&self) {
-        match (self.shim, self.counted) {
-            (Some(_), Some(at)) => sleep_until(at + COUNT_QUIET_EVERY).await,
-            _ => pending().await,
+        match self.shim {
+            Some(_) => sleep_until(self.counted.unwrap_or(self.opened) + COUNT_QUIET_EVERY).await,
+            None => pending().await,
         }
+    }
+
+    /// What was printed a moment ago is the end of the log. That no frame is there says less: the daemon may be
+    /// slower than we are.
+    fn look_at_clock(&mut self) {
+        if !std::mem::take(&mut self.is_fresh) {
+            return;
+        }
+        // The daemon's clock is this machine's.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let age = now.as_nanos().saturating_sub(u128::try_from(self.newest).unwrap_or_default());
+        self.is_at_end = age < LATELY.as_nanos();
     }
 
     /// The position with the count as it is now, when it is worth being stored without a line.
@@ -241,7 +267,7 @@ async fn lost(read: &Read<'_>, shim: Option<Shim>) -> Result<Option<u64>, Stop> 
     let Some(written) = shim.written() else { return Ok(None) };
     let mut stdout = Cursor::new(read.from.stdout, read.from.since);
     let mut stderr = Cursor::new(read.from.stderr, read.from.since);
-    let mut frames = frames(read.docker, read.container, read.from, false);
+    let mut frames = frames(read, false).await?;
     while let Some(frame) = frames.next().await {
         let frame = frame?;
         let cursor = if frame.stderr { &mut stderr } else { &mut stdout };
@@ -252,37 +278,14 @@ async fn lost(read: &Read<'_>, shim: Option<Shim>) -> Result<Option<u64>, Stop> 
     Ok(u64::try_from(lost).ok().filter(|lost| *lost > 0))
 }
 
-fn frames(
-    docker: &Docker,
-    container: &str,
-    from: Position,
+async fn frames(
+    read: &Read<'_>,
     follow: bool,
-) -> impl Stream<Item = Result<Frame, Stop>> + Unpin + use<> {
-    let options = LogsOptions {
-        follow,
-        stdout: true,
-        stderr: true,
-        timestamps: true,
-        since: i32::try_from(from.since).unwrap_or_default(),
-        ..Default::default()
-    };
+) -> Result<impl Stream<Item = Result<Frame, Stop>> + Unpin, Stop> {
     let mut clock = Clock::default();
-    docker
-        .client()
-        .logs(container, Some(options))
-        .map(move |output| {
-            let (stderr, message) = match output {
-                Ok(LogOutput::StdOut { message }) => (false, message),
-                Ok(LogOutput::StdErr { message }) => (true, message),
-                Ok(LogOutput::StdIn { .. }) => return Err(Stop::Failed(CollectError::Frame)),
-                // Either a message of the daemon's in place of the log, or the torn end of a lost connection.
-                Ok(LogOutput::Console { message }) => {
-                    let text = String::from_utf8_lossy(&message).chars().take(200).collect();
-                    return Err(Stop::Read(DockerError::Unavailable(text)));
-                }
-                Err(error) => return Err(Stop::Read(error.into())),
-            };
-            clock.frame(stderr, message).ok_or(Stop::Failed(CollectError::Frame))
-        })
-        .boxed()
+    let output = read.docker.output(read.container, read.from.since, follow).await.map_err(Stop::Read)?;
+    Ok(output.map(move |next| {
+        let OutputFrame { stderr, payload } = next.map_err(Stop::Read)?;
+        clock.frame(stderr, payload).ok_or(Stop::Failed(CollectError::Frame))
+    }))
 }

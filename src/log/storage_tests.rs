@@ -1,5 +1,7 @@
 //! Lines in chunks: what goes in comes out, for those who may see it, and stays.
 
+#![expect(clippy::disallowed_methods, reason = "what is bound differs from test to test")]
+
 use super::query;
 use crate::{
     id::RunId,
@@ -37,6 +39,8 @@ async fn store() -> Store {
     let project = superuser.fetch_one("select ops.create_project('p', 'P')").await.unwrap().get::<Uuid, _>(0);
     let queue = "select ops.queue_run('p', 'build', 'main', 'abcdef0')";
     let run = RunId(superuser.fetch_one(queue).await.unwrap().get(0));
+    // Who has no lease appends under the first.
+    superuser.execute("select ops.claim_next_run('w')").await.unwrap();
     Store { db, superuser, project, run }
 }
 

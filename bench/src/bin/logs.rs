@@ -163,6 +163,10 @@ impl Bench {
         Ok(self.as_owner(sql).await?.get(0))
     }
 
+    fn collect(&self, run: RunId, printer: &Printer, stream: &str) -> Result<Process> {
+        Process::start(&self.installation.data_dir, self.id, run, &printer.id, stream)
+    }
+
     async fn throughput(&self, path: &Path, sum: &Sum, rounds: usize) -> Result<Vec<Figure>> {
         let printer = Printer::start(&self.id.to_string(), path)?;
         printer.wait()?;
@@ -171,11 +175,11 @@ impl Bench {
         printer.read_by_docker(sum.lines)?;
         let (mut by_docker, mut by_us) = (Vec::new(), Vec::new());
         let (mut ours, mut theirs, mut peak, mut stored) = (Duration::ZERO, Duration::ZERO, 0, 0);
-        for _ in 0..rounds.max(1) {
+        for round in 0..rounds.max(1) {
             by_docker.push(printer.read_by_docker(sum.lines)?);
             let run = self.run().await?;
             let (size, cpu, began) = (self.stored_bytes().await?, Usage::of(daemon)?.cpu, Instant::now());
-            let usage = Process::start(&self.installation.data_dir, self.id, run, &printer.id)?.wait()?;
+            let usage = self.collect(run, &printer, &format!("round-{round}"))?.wait()?;
             by_us.push(began.elapsed());
             ours += usage.cpu;
             theirs += Usage::of(daemon)?.cpu - cpu;
@@ -258,7 +262,7 @@ impl Bench {
         let run = self.run().await?;
         let printer = Printer::start(&self.id.to_string(), path)?;
         let (mut peak, mut killed) = (0, 0);
-        let mut process = Process::start(&self.installation.data_dir, self.id, run, &printer.id)?;
+        let mut process = self.collect(run, &printer, "odoo")?;
         for part in KILLS {
             while (self.last_seq(run).await? as f64) < sum.lines as f64 * part {
                 if process.has_ended()? {
@@ -269,7 +273,7 @@ impl Bench {
             if !process.has_ended()? {
                 peak = peak.max(process.kill()?.peak_kb);
                 killed += 1;
-                process = Process::start(&self.installation.data_dir, self.id, run, &printer.id)?;
+                process = self.collect(run, &printer, "odoo")?;
             }
         }
         peak = peak.max(process.wait()?.peak_kb);
@@ -307,7 +311,7 @@ impl Bench {
         ensure!(made.success(), "mkfifo");
         let run = self.run().await?;
         let printer = Printer::start(&self.id.to_string(), &pipe)?;
-        let process = Process::start(&self.installation.data_dir, self.id, run, &printer.id)?;
+        let process = self.collect(run, &printer, "odoo")?;
         let (sender, mut arrivals) = mpsc::unbounded_channel();
         let mut token = String::new();
         // One of them reads nothing.
@@ -346,6 +350,7 @@ impl Bench {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, not an async worker")]
 /// Writes lines at an even pace; tells when each was written.
 fn write_at(pipe: &Path, rate: u64, seconds: u64) -> Result<Vec<Instant>> {
     // Waits for the container's side.

@@ -31,6 +31,9 @@ pub struct Collect {
     run: RunId,
     #[arg(long)]
     container: String,
+    /// A container's output is collected once for each stream's name.
+    #[arg(long)]
+    stream: String,
 }
 
 pub fn connect(data_dir: &Path, role: Role) -> Result<PgPool> {
@@ -52,7 +55,7 @@ impl Collect {
         let collector = Collector::new(connect(&self.data_dir, Role::Worker)?, docker, "bench");
         let last = SendCell(Cell::new(LogLevel::Info));
         let level = move |line: &str| last.judge(line);
-        match collector.follow(self.run, &self.container, "odoo", level, |_| ()).await? {
+        match collector.follow(self.run, &self.container, &self.stream, level, |_| ()).await? {
             CollectEnd::Finished => {}
             end => bail!("the collector ended with {end:?}"),
         }
@@ -78,13 +81,19 @@ impl SendCell {
 pub struct Process(Child);
 
 impl Process {
-    pub fn start(data_dir: &Path, installation: InstallationId, run: RunId, container: &str) -> Result<Self> {
+    pub fn start(
+        data_dir: &Path,
+        installation: InstallationId,
+        run: RunId,
+        container: &str,
+        stream: &str,
+    ) -> Result<Self> {
         let child = Command::new(std::env::current_exe()?)
             .arg("collect")
             .arg("--data-dir")
             .arg(data_dir)
             .args(["--installation", &installation.to_string(), "--run", &run.to_string()])
-            .args(["--container", container])
+            .args(["--container", container, "--stream", stream])
             .stdout(Stdio::piped())
             .spawn()
             .context("the collecting process")?;
