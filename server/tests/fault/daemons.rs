@@ -6,7 +6,7 @@ use crate::{
     seed::{self, Figures},
     traffic,
 };
-use odooops::id::EnvironmentId;
+use odooops::id::{EnvironmentId, RunId};
 use rand::{Rng, rngs::StdRng};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
@@ -35,6 +35,11 @@ async fn killed(ground: &mut Ground, live_restore: bool, chance: &mut StdRng) ->
     let accepted = ground.daemon.start_again(live_restore).await;
     let shown = shows(ground).await?.duration_since(accepted);
     let figures = recovered(ground, accepted, run, other, what).await?;
+    for reason in reasons(ground, run).await.map_err(|error| error.to_string())? {
+        if reason != "docker restarted" {
+            return Err(format!("run {run} was tried again because {reason:?}"));
+        }
+    }
     let after = ground.servers().await?;
     for (id, container) in before.iter().filter(|(id, _)| after.contains_key(id)) {
         if after[id] != *container {
@@ -52,6 +57,15 @@ async fn killed(ground: &mut Ground, live_restore: bool, chance: &mut StdRng) ->
         traffic.stop().await;
     }
     Ok(Figures { serving: figures.serving.max(Some(shown)), ..figures })
+}
+
+/// Why attempts were given up.
+async fn reasons(ground: &Ground, run: RunId) -> Result<Vec<String>, sqlx::Error> {
+    let reasons = sqlx::query_scalar!(
+        r#"select payload ->> 'reason' as "reason!" from ops.run_events where run_id = $1 and type = 'retried'"#,
+        run.0
+    );
+    reasons.fetch_all(&mut ground.installation.superuser().await?).await
 }
 
 async fn started(
