@@ -114,17 +114,17 @@ impl Yard {
                  insert into ops.workers (id, host_id, version, capacity) select 'w', id, '1', 2 from ops.hosts;
                  insert into ops.kind_limits values ('test', 1);
                  insert into ops.runs (project_id, kind, status, git_ref, commit_sha, serial_key, worker_id, lease,
-                     lease_expires_at, priority)
+                     lease_expires_at, priority, queued_at)
                  select id, v.kind, v.status, v.git_ref, repeat('a', 40), v.key, v.worker, v.lease,
-                     now() + interval '30 seconds', v.priority
+                     now() + interval '30 seconds', v.priority, now() + (v.age - 9) * interval '1 second'
                  from ops.projects, (values
-                     ('build', 'running', 'held', 'branch:1', 'w', 1, 0),
-                     ('test', 'claimed', 'limit', null, 'w', 2, 0),
-                     ('build', 'queued', 'second', 'branch:1', null, null, 0),
-                     ('test', 'queued', 'third', null, null, null, 0),
-                     ('build', 'queued', 'first', null, null, null, 5),
-                     ('build', 'succeeded', 'over', null, null, null, 0)
-                 ) as v (kind, status, git_ref, key, worker, lease, priority)",
+                     ('build', 'running', 'held', 'branch:1', 'w', 1, 0, 0),
+                     ('test', 'claimed', 'limit', null, 'w', 2, 0, 1),
+                     ('build', 'queued', 'second', 'branch:1', null, null, 0, 2),
+                     ('test', 'queued', 'third', null, null, null, 0, 3),
+                     ('build', 'queued', 'first', null, null, null, 5, 4),
+                     ('build', 'succeeded', 'over', null, null, null, 0, 5)
+                 ) as v (kind, status, git_ref, key, worker, lease, priority, age)",
             )
             .await
             .unwrap();
