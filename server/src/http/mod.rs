@@ -20,9 +20,9 @@ mod tests;
 
 pub use api::Problem;
 pub use api::{
-    CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest, HostTokenRequest,
-    LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued,
-    Revoked,
+    AdminPassword, CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest,
+    HostTokenRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody,
+    ProjectRequest, Queued, Revoked,
 };
 pub use auth::{ClientAddress, Identity};
 pub use git::read as read_sources;

@@ -15,7 +15,7 @@ mod stream;
 mod watch;
 
 pub use branches::{MoveRequest, OnPushRequest};
-pub use environments::{EnvironmentRequest, Queued};
+pub use environments::{AdminPassword, EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
 pub use joining::{HostTokenRequest, Revoked};
 pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};

@@ -106,7 +106,7 @@ async fn commands_do_what_they_say() {
         ("ops worker drain nobody", "There is no such worker"),
         (&*format!("ops queue priority {} 101", f.run), "-100 to 100"),
         (&*format!("ops gc delete {} --name other", f.quarantined), "repeat its name"),
-        (&*format!("ops env password {}", f.environment), "There is no such environment"),
+        (&*format!("ops env password {}", f.environment), "does not answer"),
         ("ops gc", "--dry-run shows"),
         ("ops schedule create x --cron @never -p demo -b feature-x", "does not read as five fields"),
         ("ops schedule create x --cron @daily -p demo", "--branch"),
