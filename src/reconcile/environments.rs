@@ -2,6 +2,7 @@
 
 use super::{
     QuarantineKind,
+    containers::GRACE,
     databases::quarantine_database,
     directories::{aside, quarantine_directory},
     look::{Look, Reconciler, Round},
@@ -74,6 +75,9 @@ impl Reconciler for Environments {
 
 async fn set_aside(round: &Round<'_>, environment: &Environment) -> Result<(), Trouble> {
     let (shop, id) = (round.shop, environment.id);
+    for container in shop.docker.containers().await?.iter().filter(|it| it.labels.environment == Some(id)) {
+        shop.docker.stop_container(&container.id, GRACE).await?;
+    }
     remove::what_runs(shop, environment).await?;
     let production = environment.stage == Stage::Production;
     if shop

@@ -1,5 +1,6 @@
 //! Reconcilers against a real Docker, a tenants cluster of the test's own, and a database of its own.
 
+mod asked;
 mod collecting;
 mod docker_away;
 mod epochs;
