@@ -33,8 +33,10 @@ pub struct OutputFrame {
     pub payload: Bytes,
 }
 
+type Http = Connection<TokioIo<UnixStream>, Empty<Bytes>>;
+
 pub struct Output {
-    connection: Option<Pin<Box<Connection<TokioIo<UnixStream>, Empty<Bytes>>>>>,
+    connection: Option<Pin<Box<Http>>>,
     body: Incoming,
     frames: Frames,
     _sender: SendRequest<Empty<Bytes>>,
