@@ -72,7 +72,7 @@ fn Hosts(hosts: Vec<HostView>) -> impl IntoView {
             </a>
         </p>
         <Show when=move || hosts.with(Vec::is_empty)>
-            <Empty title=say!(admin.hosts.empty_title) text=say!(admin.hosts.empty)>{()}</Empty>
+            <Empty title=say!(admin.hosts.empty_title) text=say!(admin.hosts.empty)>""</Empty>
         </Show>
         <ul class="hosts" data-testid="hosts">
             <For each=move || hosts.with(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>())

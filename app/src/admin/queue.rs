@@ -63,7 +63,7 @@ fn Queue(runs: Vec<Queued>) -> impl IntoView {
             <div class="tile"><dt>{say!(admin.queue.waiting)}</dt><dd>{waiting}</dd></div>
         </dl>
         <Show when=move || runs.with(Vec::is_empty)>
-            <Empty title=say!(admin.queue.empty_title) text=say!(admin.queue.empty)>{()}</Empty>
+            <Empty title=say!(admin.queue.empty_title) text=say!(admin.queue.empty)>""</Empty>
         </Show>
         <div class="table-frame" hidden=move || runs.with(Vec::is_empty)>
             <table class="table" data-testid="queue">

@@ -171,7 +171,7 @@ fn List(slug: Option<Slug>, first: Schedules) -> impl IntoView {
         <Done create change closed/>
         <Show when=move || may_change.get()><p class="list-action">{add.clone()}</p></Show>
         <Show when=move || shown.with(|shown| shown.schedules.is_empty())>
-            <Empty title=say!(schedule.empty_title) text=say!(schedule.empty)>{()}</Empty>
+            <Empty title=say!(schedule.empty_title) text=say!(schedule.empty)>""</Empty>
         </Show>
         <div class="table-frame overflowing" hidden=move || shown.with(|shown| shown.schedules.is_empty())>
             <table class="table" data-testid="schedules">

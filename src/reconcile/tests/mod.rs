@@ -1,5 +1,7 @@
 //! Reconcilers against a real Docker, a tenants cluster of the test's own, and a database of its own.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 mod asked;
 mod collecting;
 mod docker_away;
@@ -149,20 +151,6 @@ impl Yard {
             assert_eq!((report.acted, report.would, &report.error), (0, 0, &None), "{report:#?}");
             assert_eq!(report.mode, Mode::Act);
         }
-    }
-
-    /// Every finding as `reconciler: what object`, by its last word, sorted.
-    async fn findings(&self) -> Vec<String> {
-        let reports = self.reports().await;
-        let found = reports.iter().flat_map(|report| {
-            report.findings.iter().map(move |it| {
-                let object = it.object.rsplit('/').next().unwrap_or_default();
-                format!("{}: {} {object}", report.name, it.what)
-            })
-        });
-        let mut found: Vec<String> = found.collect();
-        found.sort();
-        found
     }
 
     async fn admin(&self) -> (Actor, Transaction<'static, Postgres>) {
