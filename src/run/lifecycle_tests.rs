@@ -1,6 +1,8 @@
 //! docs/RUN_LIFECYCLE.md against the database: every function on a run in every state and situation. What it says
 //! happens, and nothing else does.
 
+#![expect(clippy::disallowed_methods, reason = "the states of runs are put together from pieces of SQL")]
+
 use crate::{id::ProjectId, postgres::testing::TestDb, run::RunStatus};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::collections::BTreeSet;

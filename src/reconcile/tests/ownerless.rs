@@ -60,7 +60,7 @@ async fn docker_what_nothing_owns_is_removed_and_nothing_else() {
     assert!(left.contains(&active) && !left.contains(&ended), "{left:?}");
     assert!(docker.network(&names::build_network(active)).await.unwrap().is_some());
     assert!(docker.network(&names::build_network(ended)).await.unwrap().is_none());
-    assert_eq!(yard.shop.tenants.list_templates().await.unwrap(), [wanted.clone()]);
+    assert_eq!(yard.shop.tenants.list_templates().await.unwrap(), std::slice::from_ref(&wanted));
     assert!(templates.join(wanted.to_string()).exists() && templates.join("No-Name").exists());
     assert!(!templates.join("demo_gone").exists() && notes.exists());
 

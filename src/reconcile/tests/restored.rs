@@ -172,7 +172,7 @@ async fn docker_an_older_dump_removes_nothing_says_what_it_would_and_acts_once_c
     remove::everything_of(&restored.shop, &again).await;
     assert_eq!(yard.there(under_way).await, ALL);
     queue::finish(
-        &mut *restored.shop.pool.acquire().await.unwrap(),
+        &mut restored.shop.pool.acquire().await.unwrap(),
         &again,
         crate::run::RunStatus::Failed,
         None,
