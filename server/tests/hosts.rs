@@ -1,6 +1,5 @@
 //! Two machines of one installation, each an `ops up` with a data directory of its own: joining, a build on the joined
-//! one that is reached through the front proxy, and being cut off. They share this machine's Docker, which holds each
-//! to its own environments.
+//! one that is reached through the front proxy, and being cut off. Only the joined one has a Docker.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
@@ -159,8 +158,8 @@ async fn odoo_a_joined_machine_builds_serves_and_is_cut_off() {
         flag("listen", &listen.to_string()),
         flag("base-domain", &base),
         flag("node-listen", &node.to_string()),
-        // Builds are for the other machine.
-        flag("worker-kinds", "maintenance"),
+        // No Docker and so no worker here: two hosts on one daemon would take each other's containers for remains.
+        flag("docker-host", "unix:///nowhere/docker.sock"),
     ]);
     control.start("Sign in once").await;
 
