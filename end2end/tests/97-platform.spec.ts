@@ -99,9 +99,15 @@ test('while its worker drains a run waits in the queue, says why, and goes on af
   await expect(host.getByText('Alive', { exact: true })).toBeVisible({ timeout: WITHIN_A_SECOND });
 });
 
-test('a schedule is made with what its pattern means, changed, run, stopped and deleted', async ({ page, ops }) => {
-  await page.goto('/projects/demo/schedules');
-  await page.getByTestId('new-schedule').click();
+test('a schedule is made with what its pattern means, changed, run, stopped and deleted', async ({
+  page,
+  ops,
+  expectedErrors,
+}) => {
+  // A pattern that does not read, on purpose.
+  expectedErrors.push(/422/);
+  // The address asks too, and comes alive.
+  await page.goto('/projects/demo/schedules?new');
   const form = page.getByTestId('schedule-form');
   await form.getByLabel('Branch').selectOption('feature-x');
   await form.getByLabel('Name').fill('Every Monday');
@@ -151,6 +157,28 @@ test('the hosts say what they would remove', async ({ page }) => {
   expect(await findings(page)).toEqual([]);
   await page.getByRole('link', { name: 'Close' }).click();
   await expect(page.getByTestId('dry-run')).toBeHidden();
+});
+
+test('another machine is told, once, how to join', async ({ page, expectedErrors }) => {
+  // This installation lets no others in: the reason is said where it was asked for.
+  expectedErrors.push(/409/);
+  await page.goto('/admin/hosts');
+  await page.getByTestId('add-host').click();
+  await page.getByTestId('invite').getByLabel('Labels').fill('ssd');
+  await page.getByTestId('invite').getByRole('button', { name: 'Make the token' }).click();
+  const command = page.getByTestId('join-command');
+  await expect(command.or(page.getByTestId('invite').getByRole('alert')).first()).toBeVisible();
+  if (await command.isVisible()) await expect(command).toContainText('ops worker join https://');
+  else await expect(page.getByTestId('invite').getByRole('alert')).toContainText('node_listen');
+  expect(await findings(page)).toEqual([]);
+});
+
+test("an environment's password is shown to who asks", async ({ page, ops }) => {
+  const run = (await ops.branch('main')).runs.at(-1)?.id ?? '';
+  await ops.wait(run);
+  await page.goto(`/projects/demo/builds/${run}`);
+  await page.getByRole('button', { name: 'Show the password' }).click();
+  await expect(page.getByTestId('admin-password')).toHaveText(/^\S{12,}$/);
 });
 
 test('the command line tells the same, and ends with 0 when all is well', async ({ ops }) => {

@@ -249,13 +249,13 @@ fn Machine(worker: WorkerView, host: HostView) -> impl IntoView {
             let used = (total - free).max(0);
             let text =
                 say!(admin.hosts.of, used = words::bytes(used), total = words::bytes(total)).to_string();
-            view! { <Room text share={percent(used, total)}/> }.into_any()
+            view! { <Room text share={percent(used, total)} scarce=true/> }.into_any()
         }
         _ => view! { <span class="muted">{say!(admin.hosts.not_told)}</span> }.into_any(),
     };
     view! {
         <dl class="host-facts">
-            <div><dt>{say!(admin.hosts.runs)}</dt><dd><Room text=runs share={percent(worker.running, i64::from(worker.capacity))}/></dd></div>
+            <div><dt>{say!(admin.hosts.runs)}</dt><dd><Room text=runs share={percent(worker.running, i64::from(worker.capacity))} scarce=false/></dd></div>
             <div><dt>{say!(admin.hosts.memory)}</dt><dd>{room(worker.memory_free_bytes, worker.memory_total_bytes)}</dd></div>
             <div><dt>{say!(admin.hosts.disk)}</dt><dd>{room(worker.disk_free_bytes, worker.disk_total_bytes)}</dd></div>
             <div><dt>{say!(admin.hosts.cpus)}</dt><dd class="tabular">{worker.cpus.map_or_else(|| "–".to_owned(), |cpus| cpus.to_string())}</dd></div>
@@ -276,11 +276,12 @@ fn percent(used: i64, total: i64) -> i64 {
     used.saturating_mul(100).checked_div(total).unwrap_or(0).clamp(0, 100)
 }
 
-/// How much of something is taken: in words, and as a bar.
+/// How much of something is taken: in words, and as a bar. What is scarce warns when little is left; places for runs
+/// are there to be taken.
 #[component]
-fn Room(text: String, share: i64) -> impl IntoView {
+fn Room(text: String, share: i64, scarce: bool) -> impl IntoView {
     view! {
         <span class="tabular">{text}</span>
-        <span class="bar room" class:full={share >= 90} aria-hidden="true"><span style=format!("width:{share}%")></span></span>
+        <span class="bar room" class:full={scarce && share >= 90} aria-hidden="true"><span style=format!("width:{share}%")></span></span>
     }
 }

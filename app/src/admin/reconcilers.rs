@@ -19,7 +19,7 @@ use odooops::{
 use std::time::Duration;
 
 #[component]
-pub fn Reconcilers(status: Memo<Status>, again: Callback<()>) -> impl IntoView {
+pub fn Reconcilers(status: Memo<Status>, again: Callback<()>, dry_runs: Vec<DryRun>) -> impl IntoView {
     let hosts = Memo::new(move |_| status.with(|status| status.epochs.clone()));
     let reports = Memo::new(move |_| status.with(|status| status.reconcilers.clone()));
     let asked = RwSignal::new(asked_by_address::<HostId>("confirm"));
@@ -38,7 +38,7 @@ pub fn Reconcilers(status: Memo<Status>, again: Callback<()>) -> impl IntoView {
                     <h2 id="reconcilers-title">{say!(admin.reconcile.title)}</h2>
                     <p class="muted small">{say!(admin.reconcile.about)}</p>
                 </div>
-                <DryRuns/>
+                <DryRuns first=dry_runs/>
             </div>
             <Outcome action=confirm done=say!(admin.reconcile.confirmed) then=answered/>
             <Show when=move || hosts.with(Vec::is_empty)><p class="muted">{say!(admin.reconcile.none)}</p></Show>
@@ -177,10 +177,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(700);
 
 /// Asks the hosts what they would remove now, and shows what they answer.
 #[component]
-fn DryRuns() -> impl IntoView {
+fn DryRuns(first: Vec<DryRun>) -> impl IntoView {
     let request = ServerAction::<RequestDryRun>::new();
     let ids = RwSignal::new(use_query_map().read_untracked().get("dry-run"));
-    let runs = RwSignal::new(Vec::<DryRun>::new());
+    let runs = RwSignal::new(first);
     let close = Callback::new(move |()| {
         ids.set(None);
         runs.set(Vec::new());
@@ -191,15 +191,6 @@ fn DryRuns() -> impl IntoView {
             ids.set(Some(asked.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
         }
     });
-    let first = Resource::new(
-        move || ids.get(),
-        |ids| async move {
-            match ids {
-                Some(ids) => api::dry_run(ids).await.unwrap_or_default(),
-                None => Vec::new(),
-            }
-        },
-    );
     // Until every host has answered, or the question is put away.
     Effect::new(move |_| {
         let Some(asked) = ids.get() else { return };
@@ -234,12 +225,7 @@ fn DryRuns() -> impl IntoView {
         {move || ids.get().is_some().then(|| view! {
             <Dialog title=say!(admin.reconcile.dry_run_title) on_close=close close_href="/admin">
                 <div class="dry-runs" aria-live="polite" data-testid="dry-run">
-                    <Transition>
-                        {move || Suspend::new(async move {
-                            let loaded = first.await;
-                            view! { {move || shown(loaded.clone()).into_iter().map(|run| view! { <Answered run/> }).collect_view()} }
-                        })}
-                    </Transition>
+                    {move || runs.get().into_iter().map(|run| view! { <Answered run/> }).collect_view()}
                 </div>
             </Dialog>
         })}

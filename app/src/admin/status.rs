@@ -7,12 +7,13 @@ use super::{
 use crate::{
     error::Fault,
     say,
+    schedule::state_name,
     ui::{Failure, Glyph, Icon, Skeleton, TimeAgo},
 };
 use leptos::prelude::*;
-use leptos_router::{LazyRoute, lazy_route};
+use leptos_router::{LazyRoute, hooks::use_query_map, lazy_route};
 use odooops::{
-    reconcile::Quarantined,
+    reconcile::{DryRun, Quarantined},
     status::{Status, Stuck, StuckRun},
 };
 
@@ -25,6 +26,16 @@ async fn load() -> Result<Loaded, Fault> {
     Ok((api::status().await?, api::quarantine().await?))
 }
 
+/// With the dry runs that the address asks for, so that they are seen without script.
+async fn load_first(dry_runs: Option<String>) -> Result<(Loaded, Vec<DryRun>), Fault> {
+    let loaded = load().await?;
+    let dry_runs = match dry_runs {
+        Some(ids) => api::dry_run(ids).await?,
+        None => Vec::new(),
+    };
+    Ok((loaded, dry_runs))
+}
+
 #[lazy_route]
 impl LazyRoute for StatusPage {
     fn data() -> Self {
@@ -32,13 +43,14 @@ impl LazyRoute for StatusPage {
     }
 
     fn view(_page: Self) -> AnyView {
-        let status = Resource::new(|| (), |()| load());
+        let asked = use_query_map().read_untracked().get("dry-run");
+        let status = Resource::new(move || asked.clone(), load_first);
         view! {
             <AdminPage title=say!(admin.status.title) about=say!(admin.status.about)>
                 <Suspense fallback=|| view! { <Skeleton lines=10/> }>
                     {move || Suspend::new(async move {
                         match status.await {
-                            Ok(loaded) => view! { <StatusView loaded/> }.into_any(),
+                            Ok((loaded, dry_runs)) => view! { <StatusView loaded dry_runs/> }.into_any(),
                             Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
                     })}
@@ -50,7 +62,7 @@ impl LazyRoute for StatusPage {
 }
 
 #[component]
-fn StatusView(loaded: Loaded) -> impl IntoView {
+fn StatusView(loaded: Loaded, dry_runs: Vec<DryRun>) -> impl IntoView {
     let loaded = RwSignal::new(loaded);
     let again = keep_fresh(loaded, load);
     let status = Memo::new(move |_| loaded.with(|(status, _)| status.clone()));
@@ -73,7 +85,7 @@ fn StatusView(loaded: Loaded) -> impl IntoView {
         }}
         {move || view! { <Figures status=status.get()/> }}
         {move || (!stuck.with(Vec::is_empty)).then(|| view! { <StuckRuns runs=stuck.get()/> })}
-        <Reconcilers status again/>
+        <Reconcilers status again dry_runs/>
         <QuarantineView quarantined again/>
         {move || view! { <Workers status=status.get()/> }}
         {move || view! { <Partitions status=status.get()/> }}
@@ -180,7 +192,16 @@ fn Partitions(status: Status) -> impl IntoView {
     view! {
         <section class="admin-section" aria-labelledby="partitions-title">
             <h2 id="partitions-title">{say!(admin.status.partitions)}</h2>
-            <p class="muted small">{say!(admin.status.partitions_about)}</p>
+            <p class="muted small">
+                {say!(admin.status.partitions_about)}" "
+                {match status.retention {
+                    Some(last) => view! {
+                        {say!(admin.status.retention, state = state_name(last.state).to_lowercase()).to_string()}" "<TimeAgo at=last.due_at/>"."
+                    }
+                    .into_any(),
+                    None => view! { {say!(admin.status.no_retention)} }.into_any(),
+                }}
+            </p>
             <div class="table-frame">
                 <table class="table">
                     <thead><tr>

@@ -2,35 +2,51 @@
 
 use super::api;
 use crate::{
+    error::Fault,
     say,
     ui::{Lasting, TimeAgo},
 };
-use leptos::prelude::*;
-use odooops::run::{Attempt, Event, Outcome, RunView};
+use leptos::{prelude::*, task::spawn_local};
+use odooops::{
+    id::RunId,
+    run::{Attempt, Event, Outcome, RunView},
+};
 
+/// Every try, and every event.
+pub type Happened = (Vec<Attempt>, Vec<Event>);
+
+pub async fn load(run: RunId) -> Result<Happened, Fault> {
+    Ok((api::attempts(run).await?, api::events(run).await?))
+}
+
+/// Kept by a signal and not by a resource of its own: the page's data comes complete, and what is loaded inside of what
+/// was loaded is not found again by the browser.
 #[component]
-pub fn History(run: RwSignal<RunView>) -> impl IntoView {
+pub fn History(run: RwSignal<RunView>, happened: Happened) -> impl IntoView {
     let id = run.with_untracked(|run| run.id);
+    let happened = RwSignal::new(happened);
     // What changes when something happened.
     let seen = Memo::new(move |_| {
         run.with(|run| {
-            let steps = (run.steps.len(), run.steps.iter().filter(|step| step.duration_ms.is_some()).count());
-            (run.status, run.attempt, run.cancel_requested_at, steps)
+            let ended = run.steps.iter().filter(|step| step.duration_ms.is_some()).count();
+            (run.status, run.attempt, run.cancel_requested_at, run.steps.len(), ended)
         })
     });
-    let history = Resource::new(
-        move || seen.get(),
-        move |_| async move { Ok::<_, crate::error::Fault>((api::attempts(id).await?, api::events(id).await?)) },
-    );
+    Effect::new(move |first: Option<()>| {
+        seen.track();
+        if first.is_some() {
+            spawn_local(async move {
+                if let Ok(now) = load(id).await {
+                    happened.try_set(now);
+                }
+            });
+        }
+    });
     // A closed list of events must not close again, nor an open one, when there is another.
     let open = RwSignal::new(false);
     view! {
-        <Transition>
-            {move || Suspend::new(async move {
-                let (attempts, events) = history.await.unwrap_or_default();
-                view! { <Attempts attempts/> <Events events open/> }
-            })}
-        </Transition>
+        {move || view! { <Attempts attempts=happened.with(|(attempts, _)| attempts.clone())/> }}
+        {move || view! { <Events events=happened.with(|(_, events)| events.clone()) open/> }}
     }
     .into_any()
 }

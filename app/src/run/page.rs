@@ -2,7 +2,7 @@
 
 use super::api;
 use super::{
-    history::History,
+    history::{self, Happened, History},
     parts::{BuildHead, Facts, Steps},
 };
 use crate::{
@@ -22,8 +22,8 @@ use odooops::{
     run::{RunView, Verdict},
 };
 
-/// The build, and its first lines when one may see them.
-type Loaded = Result<(RunView, Option<Vec<LogLine>>), Fault>;
+/// The build, its first lines when one may see them, and what happened to it.
+type Loaded = Result<(RunView, Option<Vec<LogLine>>, Happened), Fault>;
 
 pub struct BuildPage;
 
@@ -57,7 +57,7 @@ impl LazyRoute for BuildPage {
                 <Transition fallback=|| view! { <Skeleton/> }>
                     {move || Suspend::new(async move {
                         match run.await {
-                            Ok((run, first)) => view! { <Build run first/> }.into_any(),
+                            Ok((run, first, happened)) => view! { <Build run first happened/> }.into_any(),
                             Err(fault) => view! {
                                 <Title text=say!(run.not_shown)/>
                                 <Failure error=fault.0/>
@@ -79,15 +79,16 @@ async fn load(slug: &str, id: RunId) -> Loaded {
     if run.project_slug.as_str() != slug {
         return Err(Fault(Error::not_found("run")));
     }
+    let happened = history::load(id).await?;
     match first_lines(id).await {
-        Ok(lines) => Ok((run, Some(lines))),
-        Err(Fault(Error::Forbidden { .. })) => Ok((run, None)),
+        Ok(lines) => Ok((run, Some(lines), happened)),
+        Err(Fault(Error::Forbidden { .. })) => Ok((run, None, happened)),
         Err(fault) => Err(fault),
     }
 }
 
 #[component]
-fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
+fn Build(run: RunView, first: Option<Vec<LogLine>>, happened: Happened) -> impl IntoView {
     let id = run.id;
     let commit: String = run.commit_sha.chars().take(8).collect();
     let run = RwSignal::new(run);
@@ -108,7 +109,7 @@ fn Build(run: RunView, first: Option<Vec<LogLine>>) -> impl IntoView {
             <aside class="build-side">
                 <Steps run/>
                 <Facts run/>
-                <History run/>
+                <History run happened/>
             </aside>
         </div>
     }

@@ -10,7 +10,7 @@ use crate::{
     ui::{Dialog, Glyph, Icon},
     words,
 };
-use leptos::{form::ActionForm, leptos_dom::helpers::TimeoutHandle, prelude::*};
+use leptos::{form::ActionForm, leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use odooops::{
     Error,
     branch::BranchName,
@@ -168,34 +168,47 @@ const STILL: Duration = Duration::from_millis(300);
 /// The pattern in words and the next times, by the server's own reading of it.
 #[component]
 fn Preview(cron: RwSignal<String>, zone: RwSignal<String>) -> impl IntoView {
-    let still = RwSignal::new((cron.get_untracked(), zone.get_untracked()));
+    let preview = RwSignal::new(None::<Result<SchedulePreview, Fault>>);
     let timer = StoredValue::new(None::<TimeoutHandle>);
-    Effect::new(move |_| {
-        let typed = (cron.get(), zone.get());
+    let stop = move || {
         if let Some(timer) = timer.try_update_value(Option::take).flatten() {
             timer.clear();
         }
-        if still.with_untracked(|still| *still != typed) {
-            timer.set_value(set_timeout_with_handle(move || still.set(typed.clone()), STILL).ok());
+    };
+    Effect::new(move |first: Option<()>| {
+        let typed = (cron.get(), zone.get());
+        stop();
+        let ask = move || {
+            spawn_local(async move {
+                let answer = api::preview(typed.0.clone(), typed.1.clone()).await;
+                // What was typed meanwhile is asked about too.
+                let still =
+                    cron.try_get_untracked() == Some(typed.0) && zone.try_get_untracked() == Some(typed.1);
+                if still {
+                    preview.try_set(Some(answer));
+                }
+            });
+        };
+        match first {
+            None => ask(),
+            Some(()) => timer.set_value(set_timeout_with_handle(ask, STILL).ok()),
         }
     });
-    let preview = Resource::new(move || still.get(), |(cron, zone)| api::preview(cron, zone));
-    let shown = |preview: Result<SchedulePreview, Fault>| {
-        match preview {
-        Ok(preview) => view! {
-            <p class="strong">{preview.reading}</p>
-            <ul class="tabular">{preview.next.into_iter().map(|time| view! { <li>{time}</li> }).collect_view()}</ul>
-        }
-        .into_any(),
-        Err(fault) => view! { <p class="wrong">{words::sentence(&fault.0)}</p> }.into_any(),
+    on_cleanup(stop);
+    let shown = move || {
+        match preview.get()? {
+        Ok(preview) => Some(
+            view! {
+                <p class="strong">{preview.reading}</p>
+                <ul class="tabular">{preview.next.into_iter().map(|time| view! { <li>{time}</li> }).collect_view()}</ul>
+            }
+            .into_any(),
+        ),
+        Err(fault) => Some(view! { <p class="wrong">{words::sentence(&fault.0)}</p> }.into_any()),
     }
     };
-    view! {
-        <div class="preview needs-script" aria-live="polite" data-testid="preview">
-            <Transition>{move || Suspend::new(async move { shown(preview.await) })}</Transition>
-        </div>
-    }
-    .into_any()
+    view! { <div class="preview needs-script" aria-live="polite" data-testid="preview">{shown}</div> }
+        .into_any()
 }
 
 /// Where the browser is.

@@ -5,4 +5,6 @@ mod dialog;
 mod page;
 mod row;
 
+pub use row::state_name;
+
 pub use page::{PlatformSchedulesPage, ProjectSchedulesPage};

@@ -13,7 +13,7 @@ pub fn task_name(task: MaintenanceTask) -> &'static str {
     }
 }
 
-fn state_name(state: ScheduleRunState) -> &'static str {
+pub fn state_name(state: ScheduleRunState) -> &'static str {
     match state {
         ScheduleRunState::Queued => say!(schedule.state.queued),
         ScheduleRunState::Skipped => say!(schedule.state.skipped),

@@ -54,6 +54,9 @@ fn text(status: &Status) -> String {
             ago(status, worker.last_heartbeat_at)
         ));
     }
+    if let Some(last) = &status.retention {
+        lines.push(format!("retention    {}, due {} ago", last.state, ago(status, last.due_at)));
+    }
     lines.extend(status.reconcilers.iter().map(|report| reconciler(status, report)));
     for run in &status.queue.stuck {
         lines.push(format!(
