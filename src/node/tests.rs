@@ -1,5 +1,7 @@
 //! Joining, being known, being cut off: with a real database, and TLS on loopback.
 
+#![expect(clippy::disallowed_methods, reason = "what a host must not do is put together as text")]
+
 use super::{
     Authority, Fingerprint, Guest, Identity, Listener, NodeName, Visitor,
     join::{self, Invitation, JoinRequest},

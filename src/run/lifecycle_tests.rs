@@ -119,11 +119,8 @@ async fn observed() -> BTreeSet<Transition> {
                      from ops.runs r where r.id = $1::uuid",
                 )
                 .bind(RUN);
-                let after = match after.fetch_one(&mut *txn).await {
-                    Ok(after) => Some(after),
-                    // The call failed, and the transaction with it.
-                    Err(_) => None,
-                };
+                // The call failed, and the transaction with it.
+                let after = after.fetch_one(&mut *txn).await.ok();
                 if let Some((to, event)) = after.filter(|(to, _)| to != from.as_str()) {
                     found.insert((from.to_string(), to, function.to_owned(), event.unwrap_or_default()));
                 }

@@ -136,7 +136,8 @@ mod tests {
         let spring = ("2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z");
         let autumn = ("2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z");
         let brussels = "Europe/Brussels";
-        let rows: [(&str, &str, (&str, &str), &[&str]); 12] = [
+        type Row<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a [&'a str]);
+        let rows: [Row<'_>; 12] = [
             // Does not exist on the 29th: runs at 03:00, which is 01:00 UTC.
             ("30 2 * * *", brussels, spring, &["29 01:00", "30 00:30"]),
             // Three in the gap: once.
