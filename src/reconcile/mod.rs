@@ -47,7 +47,8 @@ mod servers;
 mod stuck_runs;
 #[cfg(feature = "native")]
 mod templates;
-#[cfg(all(test, feature = "native"))]
+#[cfg(test)]
+#[cfg(feature = "native")]
 mod tests;
 #[cfg(feature = "native")]
 pub(crate) mod trouble;
