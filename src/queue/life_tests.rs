@@ -98,7 +98,7 @@ impl Play {
             // What nobody was given yet, when it has none.
             Lease::Current => Some(self.model.runs[at].lease.unwrap_or(i64::MAX)),
             Lease::Other(n) => {
-                let all: Vec<i64> = self.model.runs[at].leases.iter().copied().collect();
+                let all: Vec<i64> = self.model.runs[at].leases.clone();
                 let all = if all.is_empty() || n % 4 == 0 {
                     self.model.runs.iter().flat_map(|run| run.leases.iter().copied()).collect()
                 } else {

@@ -1,5 +1,7 @@
 //! What has expired goes, by whole days; nothing else does, and nobody else can.
 
+#![expect(clippy::disallowed_methods, reason = "names of partitions are put together")]
+
 use super::{Patience, RetentionError, run, store_settings};
 use crate::{config::Config, postgres::testing::TestDb};
 use sqlx::{ConnectOptions, Connection, PgConnection};

@@ -215,8 +215,6 @@ fn DryRuns(first: Vec<DryRun>) -> impl IntoView {
             }
         });
     });
-    let shown =
-        move |loaded: Vec<DryRun>| runs.with(|runs| if runs.is_empty() { loaded } else { runs.clone() });
     view! {
         <ActionForm action=request>
             <button class="button" type="submit" disabled=request.pending()>{say!(admin.reconcile.dry_run)}</button>
