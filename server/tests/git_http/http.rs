@@ -1,5 +1,6 @@
 //! The part of `server/src/http` that this test is about.
 
+#[allow(dead_code, reason = "other machines' reading is tried with them")]
 #[path = "../../src/http/git.rs"]
 pub mod git;
 #[path = "../../src/http/hooks.rs"]
