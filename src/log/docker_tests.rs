@@ -341,18 +341,23 @@ async fn a_gap_says_how_many_bytes_it_lost() {
 async fn killed_around_a_rotation_it_loses_nothing() {
     let mut bench = bench().await;
     let script = "line=$(/bin/busybox head -c 15000 /dev/zero | /bin/busybox tr '\\0' x); \
-                  i=0; while [ $i -lt 8000 ]; do i=$((i+1)); echo $i $line; done";
+                  i=0; while [ $i -lt 8000 ]; do i=$((i+1)); echo $i $line; \
+                  [ $((i % 1600)) = 0 ] && while [ ! -e /mnt/$i ]; do /bin/busybox usleep 10000; done; done; true";
     let mut spec = bench.docker.script("around", script);
     spec.logs = LogRotation::Server;
+    let root = bench.docker.root.path().to_owned();
+    spec.mounts = vec![Mount { source: root.clone(), target: "/mnt".into(), read_only: true }];
     let container = bench.docker.docker.create_container(&spec).await.unwrap();
     bench.docker.docker.start_container(&container).await.unwrap();
-    for lines in [1500, 1000, 700, 700, 1500] {
+    // Whoever is killed may be far ahead of the lines counted here, but not ahead of what was printed.
+    for (lines, printed) in [1500, 1000, 700, 700, 1500].into_iter().zip((1600..).step_by(1600)) {
         let (task, mut stored) = bench.spawn(&container);
         for _ in 0..lines {
             stored.recv().await.unwrap();
         }
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
+        std::fs::write(root.join(printed.to_string()), "").unwrap();
     }
     assert_eq!(bench.follow(&container).await.0, CollectEnd::Finished);
     let stored = bench.stored().await;
