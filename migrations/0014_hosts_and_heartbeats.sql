@@ -22,6 +22,8 @@ create table ops.worker_heartbeats (
     at timestamptz not null default clock_timestamp(),
     -- How many runs it holds.
     running integer not null default 0,
+    -- Since when the process finishes what it holds, to end.
+    stopping_since timestamptz,
     cpus integer,
     memory_total_bytes bigint,
     memory_free_bytes bigint,

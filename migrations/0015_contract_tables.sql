@@ -394,9 +394,9 @@ begin
 end
 $$;
 
+-- As who calls it: a change of role and of search_path costs more than what it does, many times in each run's life.
 create or replace function ops.require_worker() returns void
-language plpgsql stable security definer
-set search_path = pg_catalog, ops, pg_temp
+language plpgsql stable
 as $$
 begin
     if not (

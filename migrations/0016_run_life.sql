@@ -79,9 +79,9 @@ comment on function ops.console_listens() is
     'For the coming minute, changes are announced on ops_board, ops_run_changed and ops_log. Error: 42501 missing right.';
 grant execute on function ops.console_listens() to ops_web, ops_admin;
 
+-- As who calls it: a change of role and of search_path costs more than what it does.
 create function ops.announce(p_channel text, p_payload text) returns void
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
+language plpgsql
 as $$
 begin
     if (select last_value from ops.console_listens_until) > extract(epoch from clock_timestamp()) then
@@ -116,6 +116,16 @@ begin
     then
         perform pg_notify('ops_cancel', new.id::text);
     end if;
+    -- What people do not see is not announced.
+    if tg_op = 'UPDATE'
+        and (old.status, old.step, old.environment_id, old.cancel_requested_at, old.superseded_by, old.error_message,
+             old.priority)
+        is not distinct from
+        (new.status, new.step, new.environment_id, new.cancel_requested_at, new.superseded_by, new.error_message,
+         new.priority)
+    then
+        return null;
+    end if;
     if (select last_value from ops.console_listens_until) > extract(epoch from clock_timestamp()) then
         perform pg_notify('ops_board', new.project_id::text);
         perform pg_notify('ops_run_changed', new.id::text);
@@ -124,14 +134,10 @@ begin
 end
 $$;
 create trigger runs_inserted after insert on ops.runs for each row execute function ops.notify_run();
--- Heartbeats renew leases: what people do not see is not announced.
-create trigger runs_updated after update on ops.runs for each row
-    when (
-        (old.status, old.step, old.environment_id, old.cancel_requested_at, old.superseded_by, old.error_message, old.priority)
-        is distinct from
-        (new.status, new.step, new.environment_id, new.cancel_requested_at, new.superseded_by, new.error_message, new.priority)
-    )
-    execute function ops.notify_run();
+-- Heartbeats, which only renew leases, do not come by here. By columns: a condition would be read anew by every update.
+create trigger runs_updated after update
+    of status, step, environment_id, cancel_requested_at, superseded_by, error_message, priority
+    on ops.runs for each row execute function ops.notify_run();
 
 create or replace function ops.append_event(p_run_id uuid, p_type text, p_payload jsonb, p_lease bigint) returns bigint
 language plpgsql security definer
@@ -174,7 +180,7 @@ begin
         set host_id = excluded.host_id, version = excluded.version, capacity = excluded.capacity,
             kinds = excluded.kinds, started_at = clock_timestamp(), last_heartbeat_at = clock_timestamp();
     insert into ops.worker_heartbeats as b (worker_id) values (p_worker_id)
-    on conflict (worker_id) do update set at = clock_timestamp(), running = 0;
+    on conflict (worker_id) do update set at = clock_timestamp(), running = 0, stopping_since = null;
     return v_host.id;
 end
 $$;
@@ -215,6 +221,7 @@ begin
     perform ops.require_worker();
     update ops.worker_heartbeats b
     set at = clock_timestamp(), running = coalesce(cardinality(p_run_ids), 0),
+        stopping_since = case when (p_host ->> 'stopping')::boolean then coalesce(b.stopping_since, clock_timestamp()) end,
         cpus = coalesce((p_host ->> 'cpus')::integer, b.cpus),
         memory_total_bytes = coalesce((p_host ->> 'memory_total_bytes')::bigint, b.memory_total_bytes),
         memory_free_bytes = coalesce((p_host ->> 'memory_free_bytes')::bigint, b.memory_free_bytes),
@@ -267,13 +274,15 @@ as $$
 $$;
 
 -- Why a worker may claim nothing now; null when it may.
+-- In PL/pgSQL, which keeps its plan.
 create function ops.worker_hindrance(p_worker_id text) returns text
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
-    select case
+begin
+    return (select case
         when h.revoked_at is not null then 'revoked'
-        when w.draining_since is not null then 'draining'
+        when w.draining_since is not null or b.stopping_since is not null then 'draining'
         when w.capacity <= (
             select count(*) from ops.runs r where r.worker_id = w.id and r.status in ('claimed', 'running')
         ) then 'full'
@@ -283,14 +292,14 @@ as $$
     from ops.workers w
     left join ops.hosts h on h.id = w.host_id
     left join ops.worker_heartbeats b on b.worker_id = w.id
-    where w.id = p_worker_id
+    where w.id = p_worker_id);
+end
 $$;
 comment on function ops.worker_hindrance(text) is
     'Why the worker may claim nothing now: revoked, draining, full, memory or disk; null when it may.';
 
-create function ops.claim_run(p_run ops.runs, p_worker_id text) returns ops.runs
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
+create function ops.claim_run(p_run_id uuid, p_worker_id text) returns ops.runs
+language plpgsql
 as $$
 declare
     v_run ops.runs;
@@ -299,7 +308,7 @@ begin
     set status = 'claimed', worker_id = p_worker_id, attempt = r.attempt + 1,
         lease = nextval('ops.lease_seq'), lease_expires_at = clock_timestamp() + interval '30 seconds',
         claimed_at = clock_timestamp(), step = null
-    where r.id = p_run.id returning r.* into v_run;
+    where r.id = p_run_id returning r.* into v_run;
     insert into ops.run_events (run_id, project_id, type, payload)
     values (v_run.id, v_run.project_id, 'claimed',
             jsonb_build_object('worker', p_worker_id, 'attempt', v_run.attempt - v_run.handed_back, 'lease', v_run.lease));
@@ -352,29 +361,25 @@ as $$
     )
 $$;
 
--- The first run that this worker (or, without one, anybody) may take, locked; null when there is none.
+-- The first run that this worker (or, without one, anybody) may take, locked; nulls when there is none. Called by
+-- ops.claim_next_run, as which it runs and whose settings it needs.
 create function ops.lock_next_run(
-    p_worker ops.workers, p_host ops.hosts, p_free bigint, p_rivals boolean, p_closed text[]
-) returns ops.runs
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
--- What waits comes and goes faster than statistics: always in the order of the index.
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
+    p_worker ops.workers, p_host ops.hosts, p_free bigint, p_rivals boolean, p_closed text[],
+    out p_run_id uuid, out p_kind text, out p_serial_key text
+)
+language plpgsql
 as $$
 declare
     v_floor timestamptz := to_timestamp((select last_value from ops.queue_floor) / 1000000.0);
     v_priority integer;
-    v_run ops.runs;
 begin
     for v_priority in select priority from ops.run_priorities order by priority desc loop
-        select q.* into v_run from ops.runs q
+        select q.id, q.kind, q.serial_key into p_run_id, p_kind, p_serial_key from ops.runs q
         where q.status = 'queued'
           and q.priority = v_priority
           and q.queued_at >= v_floor
-          and q.run_after <= clock_timestamp()
+          -- What is not held back waits for no clock, not even one that was set back.
+          and (q.run_after <= q.queued_at or q.run_after <= clock_timestamp())
           and (p_worker.id is null or q.kind = any (p_worker.kinds))
           and (p_closed is null or q.kind <> all (p_closed))
           and (p_worker.id is null or q.host_id is null or q.host_id = p_worker.host_id)
@@ -402,16 +407,22 @@ begin
         limit 1
         for update skip locked;
         if found then
-            return v_run;
+            return;
         end if;
     end loop;
-    return null;
 end
 $$;
 
 create or replace function ops.claim_next_run(p_worker_id text) returns setof ops.runs
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
+-- What waits comes and goes faster than statistics: always in the order of the index.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+-- The plan for one worker is the plan for all: making one costs more than all else here.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_worker ops.workers;
@@ -419,7 +430,7 @@ declare
     v_free bigint;
     v_rivals boolean := false;
     v_closed text[];
-    v_run ops.runs;
+    v_run record;
 begin
     perform ops.require_worker();
     select * into v_worker from ops.workers where id = p_worker_id;
@@ -442,25 +453,50 @@ begin
     -- Another claim may take the serial key between our look and our write: the unique index decides, we look again.
     for attempt in 1..10 loop
         v_run := ops.lock_next_run(v_worker, v_host, v_free, v_rivals, v_closed);
-        if v_run.id is null then
+        if v_run.p_run_id is null then
             return;
         end if;
-        if exists (select from ops.kind_limits l where l.kind = v_run.kind) then
-            perform pg_advisory_xact_lock(hashtextextended('ops.kind:' || v_run.kind, 0));
+        if exists (select from ops.kind_limits l where l.kind = v_run.p_kind) then
+            perform pg_advisory_xact_lock(hashtextextended('ops.kind:' || v_run.p_kind, 0));
             v_closed := ops.closed_kinds();
-            continue when v_run.kind = any (v_closed);
+            continue when v_run.p_kind = any (v_closed);
         end if;
-        if v_run.serial_key is null then
-            return next ops.claim_run(v_run, p_worker_id);
+        if v_run.p_serial_key is null then
+            return next ops.claim_run(v_run.p_run_id, p_worker_id);
             return;
         end if;
         begin
-            return next ops.claim_run(v_run, p_worker_id);
+            return next ops.claim_run(v_run.p_run_id, p_worker_id);
             return;
         exception
             when unique_violation then null;
         end;
     end loop;
+end
+$$;
+
+create or replace function ops.queue_again(p_run ops.runs, p_event text, p_reason text, p_delay interval)
+returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+    v_replacement uuid := ops.replacement_of(p_run);
+begin
+    update ops.runs
+    set status = case when v_replacement is null then 'queued' else 'superseded' end,
+        superseded_by = coalesce(superseded_by, v_replacement),
+        finished_at = case when v_replacement is not null then clock_timestamp() end,
+        handed_back = handed_back + case when p_event = 'handed_back' then 1 else 0 end,
+        worker_id = null, lease = null, lease_expires_at = null, step = null,
+        run_after = case when p_delay > interval '0' then clock_timestamp() + p_delay else queued_at end
+    where id = p_run.id returning * into v_run;
+    insert into ops.run_events (run_id, project_id, type, payload)
+    values (v_run.id, v_run.project_id, case when v_replacement is null then p_event else 'superseded' end,
+            jsonb_build_object('reason', left(p_reason, 4000), 'worker', p_run.worker_id,
+                               'attempt', v_run.attempt - v_run.handed_back));
+    return v_run;
 end
 $$;
 
@@ -474,6 +510,9 @@ declare
     v_count integer := 0;
 begin
     perform ops.require_worker();
+    -- The clock was set back: nobody waits for it to get there again.
+    update ops.runs set lease_expires_at = clock_timestamp() + interval '30 seconds'
+    where status in ('claimed', 'running') and lease_expires_at > clock_timestamp() + interval '40 seconds';
     for v_run in
         select * from ops.runs
         where status in ('claimed', 'running') and lease_expires_at < clock_timestamp()

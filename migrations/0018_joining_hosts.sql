@@ -134,7 +134,8 @@ begin
     return new;
 end
 $$;
-create trigger runs_of_own_host before update on ops.runs
+-- Afterwards: before an update, each row would be locked for the question alone.
+create trigger runs_of_own_host after update on ops.runs
     for each row when (starts_with(session_user, 'ops_host_')) execute function ops.refuse_other_hosts_runs();
 
 -- For joined hosts' logins only; null for others, who pass.

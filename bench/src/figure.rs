@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(lines[0], "  memory          61.00 MB  at most 60 MB    missed");
         assert_eq!(lines[1], "  overhead          3.00 s  at most 3 s      met");
         assert_eq!(lines[2], "  requests         1.50 /s");
-        assert_eq!(lines[3], "  part              0.70   at least 0.8     missed");
+        assert_eq!(lines[3], "  part               0.70   at least 0.8     missed");
         let json = to_json("idle", &figures);
         assert_eq!(json["figures"][0]["met"], false);
         assert_eq!(json["figures"][1]["met"], true);

@@ -20,7 +20,7 @@ export interface Branch {
   on_push: 'new' | 'update' | 'nothing';
   head: { sha: string; subject: string } | null;
   runs: { id: string; status: string; commit_sha: string }[];
-  environment: { id: string; state: string; url: string } | null;
+  environment: { id: string; state: string; url: string; run_id: string } | null;
 }
 
 export interface Run {

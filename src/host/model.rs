@@ -33,7 +33,10 @@ pub struct WorkerView {
     pub kinds: Vec<String>,
     pub started_at: DateTime<Utc>,
     pub last_heartbeat_at: DateTime<Utc>,
+    /// Somebody asked it to.
     pub draining_since: Option<DateTime<Utc>>,
+    /// Its process was told to end.
+    pub stopping_since: Option<DateTime<Utc>>,
     pub cpus: Option<i32>,
     pub memory_total_bytes: Option<i64>,
     pub memory_free_bytes: Option<i64>,

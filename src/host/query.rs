@@ -10,6 +10,7 @@ pub async fn workers(conn: &mut PgConnection) -> Result<Vec<WorkerView>> {
     let rows = sqlx::query!(
         r#"select w.id, w.host_id, h.name as "host?", w.version, w.capacity, w.kinds, w.started_at,
                greatest(w.last_heartbeat_at, b.at) as "last_heartbeat_at!", w.draining_since,
+               b.stopping_since as "stopping_since?",
                h.revoked_at is not null as "revoked!",
                greatest(w.last_heartbeat_at, b.at) < now() - make_interval(secs => $1) as "silent!",
                (select count(*) from ops.runs r
@@ -32,7 +33,7 @@ pub async fn workers(conn: &mut PgConnection) -> Result<Vec<WorkerView>> {
     Ok(rows
         .into_iter()
         .map(|row| WorkerView {
-            state: state(row.revoked, row.silent, row.draining_since.is_some()),
+            state: state(row.revoked, row.silent, row.draining_since.or(row.stopping_since).is_some()),
             host_id: row.host_id.map(Into::into),
             id: row.id,
             host: row.host,
@@ -43,6 +44,7 @@ pub async fn workers(conn: &mut PgConnection) -> Result<Vec<WorkerView>> {
             started_at: row.started_at,
             last_heartbeat_at: row.last_heartbeat_at,
             draining_since: row.draining_since,
+            stopping_since: row.stopping_since,
             cpus: row.cpus,
             memory_total_bytes: row.memory_total_bytes,
             memory_free_bytes: row.memory_free_bytes,

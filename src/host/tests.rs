@@ -14,18 +14,20 @@ async fn a_host_is_what_its_worker_is() {
     superuser
         .execute(
             "insert into ops.hosts (name, labels, revoked_at) values
-                 ('big', '{ssd,eu}', null), ('gone', '{}', now()), ('old', '{}', null), ('quiet', '{}', null);
+                 ('big', '{ssd,eu}', null), ('gone', '{}', now()), ('old', '{}', null), ('quiet', '{}', null),
+                 ('stops', '{}', null);
              insert into ops.workers (id, host_id, version, capacity, last_heartbeat_at, draining_since)
                  select w.id, h.id, '1', 4, now() - w.silent, w.draining
                  from (values ('a', 'big', interval '0', null), ('b', 'gone', interval '0', null),
                      ('c', 'old', interval '1 day', null), ('d', 'quiet', interval '0', now()),
-                     ('e', 'old', interval '2 days', null)
+                     ('e', 'old', interval '2 days', null), ('f', 'stops', interval '0', null)
                  ) as w (id, host, silent, draining)
                  join ops.hosts h on h.name = w.host;
              -- What the exact heartbeat says counts: the worker's own row may lag.
              update ops.workers set last_heartbeat_at = now() - interval '5 minutes' where id = 'a';
              insert into ops.worker_heartbeats (worker_id, at, cpus, memory_total_bytes, memory_free_bytes)
-                 values ('a', now(), 8, 16, 4)",
+                 values ('a', now(), 8, 16, 4);
+             insert into ops.worker_heartbeats (worker_id, stopping_since) values ('f', now())",
         )
         .await
         .unwrap();
@@ -41,6 +43,7 @@ async fn a_host_is_what_its_worker_is() {
             ("big", HostState::Alive),
             ("old", HostState::Silent),
             ("quiet", HostState::Draining),
+            ("stops", HostState::Draining),
             ("gone", HostState::Revoked)
         ]
     );

@@ -260,7 +260,8 @@ async fn a_machine_joins_works_over_the_relay_and_is_kept_to_its_own_affairs() {
     // The lease is a number that can be guessed; the run is still another host's.
     let guessed = queue::append_event(&mut conn, &claim, "x", serde_json::json!({})).await;
     assert_eq!(code(guessed), "42501");
-    let renewed = queue::heartbeat(&mut conn, "node-2", &[(claim.id, claim.lease)], None).await;
+    let renewed =
+        queue::heartbeat(&mut conn, "node-2", &[(claim.id, claim.lease)], queue::Machine::default()).await;
     assert_eq!(code(renewed.map(drop)), "42501");
     let ended = queue::finish(&mut conn, &claim, crate::run::RunStatus::Failed, None, None).await;
     assert_eq!(code(ended), "42501");

@@ -34,6 +34,8 @@ mod rights_tables;
 #[cfg(test)]
 mod rights_tests;
 mod settings;
+#[cfg(test)]
+mod stage_rights_tests;
 mod template;
 mod tenants;
 #[cfg(test)]

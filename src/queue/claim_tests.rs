@@ -1,12 +1,12 @@
 //! Who is given which run, and who hears of it.
 
-use super::{Figures, Registration, claim, heartbeat, register_worker};
+use super::{Figures, Machine, Registration, claim, heartbeat, register_worker};
 use crate::{
     id::{HostId, ProjectId, RunId},
     postgres::testing::TestDb,
     run::RunKind,
 };
-use sqlx::{ConnectOptions, PgConnection, postgres::PgListener};
+use sqlx::{ConnectOptions, Executor, PgConnection, postgres::PgListener};
 
 const GIB: i64 = 1024 * 1024 * 1024;
 
@@ -54,7 +54,7 @@ impl Yard {
             disk_total_bytes: 100 * GIB,
             disk_free_bytes: 50 * GIB,
         };
-        heartbeat(&mut conn, name, &[], Some(figures)).await.unwrap();
+        heartbeat(&mut conn, name, &[], Machine { figures: Some(figures), stopping: false }).await.unwrap();
         host
     }
 
@@ -284,7 +284,10 @@ async fn a_heartbeat_renews_a_lease_when_a_third_of_it_is_gone_and_never_another
     };
     let writes = sqlx::query_scalar!(r#"select xmin::text as "xmin!" from ops.runs"#);
     let before = writes.fetch_one(&mut yard.superuser).await.unwrap();
-    assert_eq!(heartbeat(&mut conn, "one", &[(held.id, held.lease)], None).await.unwrap().len(), 1);
+    assert_eq!(
+        heartbeat(&mut conn, "one", &[(held.id, held.lease)], Machine::default()).await.unwrap().len(),
+        1
+    );
     let writes = sqlx::query_scalar!(r#"select xmin::text as "xmin!" from ops.runs"#);
     assert_eq!(
         writes.fetch_one(&mut yard.superuser).await.unwrap(),
@@ -296,8 +299,64 @@ async fn a_heartbeat_renews_a_lease_when_a_third_of_it_is_gone_and_never_another
         .execute(&mut yard.superuser)
         .await
         .unwrap();
-    assert!(heartbeat(&mut conn, "one", &[(held.id, held.lease - 1)], None).await.unwrap().is_empty());
+    assert!(
+        heartbeat(&mut conn, "one", &[(held.id, held.lease - 1)], Machine::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(expiry(&mut yard).await < 16.0);
-    assert_eq!(heartbeat(&mut conn, "one", &[(held.id, held.lease)], None).await.unwrap().len(), 1);
+    assert_eq!(
+        heartbeat(&mut conn, "one", &[(held.id, held.lease)], Machine::default()).await.unwrap().len(),
+        1
+    );
     assert!(expiry(&mut yard).await > 20.0);
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_claims_nothing_until_it_is_back() {
+    let mut yard = Yard::new().await;
+    yard.worker("one", 4, 8 * GIB).await;
+    let run = yard.queue().await;
+    let mut conn = yard.db.worker.acquire().await.unwrap();
+    let stopping = Machine { stopping: true, figures: None };
+    heartbeat(&mut conn, "one", &[], stopping).await.unwrap();
+    assert_eq!(yard.hindrance("one").await.as_deref(), Some("draining"));
+    assert_eq!(yard.claim("one").await, None);
+    yard.worker("one", 4, 8 * GIB).await;
+    assert_eq!(yard.claim("one").await, Some(run));
+}
+
+/// What was written by a clock that is an hour ahead of the one of now.
+#[tokio::test]
+async fn a_clock_that_was_set_back_delays_nothing() {
+    let mut yard = Yard::new().await;
+    yard.worker("one", 4, 8 * GIB).await;
+    let run = yard.queue().await;
+    let ahead = "update ops.runs set queued_at = queued_at + interval '1 hour', run_after = run_after + interval '1 hour'";
+    yard.superuser.execute(ahead).await.unwrap();
+    assert_eq!(yard.claim("one").await, Some(run));
+
+    // Its holder dies, and with it the lease, not an hour later.
+    let ahead = "update ops.runs set lease_expires_at = lease_expires_at + interval '1 hour'";
+    yard.superuser.execute(ahead).await.unwrap();
+    yard.db.worker.execute("select ops.requeue_lost_runs()").await.unwrap();
+    let left = sqlx::query_scalar!(
+        r#"select extract(epoch from lease_expires_at - clock_timestamp())::float8 as "left!" from ops.runs"#
+    );
+    assert!(left.fetch_one(&mut yard.superuser).await.unwrap() <= 30.0);
+    yard.superuser.execute("update ops.runs set lease_expires_at = clock_timestamp()").await.unwrap();
+    yard.db.worker.execute("select ops.requeue_lost_runs()").await.unwrap();
+    assert_eq!(yard.claim("one").await, Some(run));
+
+    // One that failed waits, as it was told to.
+    yard.superuser.execute("update ops.runs set queued_at = clock_timestamp()").await.unwrap();
+    let mut conn = yard.db.worker.acquire().await.unwrap();
+    let lease = sqlx::query_scalar!(r#"select lease as "lease!" from ops.runs"#);
+    let lease = lease.fetch_one(&mut yard.superuser).await.unwrap();
+    sqlx::query!(r#"select ops.retry_run($1, $2, 'again', '5 minutes') as "run: ()""#, run.0, lease)
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    assert_eq!(yard.claim("one").await, None);
 }

@@ -130,7 +130,17 @@ pub struct Pulse {
     pub cancel_requested: bool,
 }
 
-/// What the machine has, as a heartbeat tells it.
+/// What a heartbeat tells of the worker's process and machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// It finishes what it holds, and ends.
+    pub stopping: bool,
+    /// None: they could not be read; those told last hold.
+    #[serde(flatten)]
+    pub figures: Option<Figures>,
+}
+
+/// What the machine has, and what of it is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Figures {
     pub cpus: i32,
@@ -145,7 +155,7 @@ pub async fn heartbeat(
     conn: &mut PgConnection,
     worker: &str,
     held: &[(RunId, i64)],
-    figures: Option<Figures>,
+    machine: Machine,
 ) -> Result<Vec<Pulse>, Error> {
     let ids: Vec<uuid::Uuid> = held.iter().map(|(run, _)| run.0).collect();
     let leases: Vec<i64> = held.iter().map(|(_, lease)| *lease).collect();
@@ -154,7 +164,7 @@ pub async fn heartbeat(
         worker,
         &ids,
         &leases,
-        figures.map(|figures| json!(figures))
+        json!(machine)
     )
     .fetch_all(conn)
     .await?;

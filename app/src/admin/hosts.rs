@@ -174,7 +174,8 @@ fn Host(
     // The buttons change with the state only: heartbeats leave the focus where it is.
     let workers = Memo::new(move |_| {
         let of = |host: &HostView| {
-            host.workers.iter().map(|worker| (worker.id.clone(), worker.draining_since.is_some())).collect()
+            let staying = host.workers.iter().filter(|worker| worker.stopping_since.is_none());
+            staying.map(|worker| (worker.id.clone(), worker.draining_since.is_some())).collect()
         };
         host.with(|host| host.as_ref().map(of)).unwrap_or_else(Vec::new)
     });
@@ -266,6 +267,7 @@ fn Machine(worker: WorkerView, host: HostView) -> impl IntoView {
             <code>{worker.id}</code>" · "{say!(admin.hosts.version, version = worker.version).to_string()}" · "
             {say!(admin.hosts.takes, kinds = worker.kinds.join(", ")).to_string()}
             {worker.draining_since.map(|since| view! { " · "{say!(admin.hosts.draining_since)}" "<TimeAgo at=since/> })}
+            {worker.stopping_since.map(|since| view! { " · "{say!(admin.hosts.stopping_since)}" "<TimeAgo at=since/> })}
             {host.revoked_at.map(|at| view! { " · "{say!(admin.hosts.revoked_since)}" "<TimeAgo at/> })}
         </p>
     }

@@ -1,6 +1,8 @@
 //! The queue of runs, by the functions that everybody calls: `queue_run` as a member of a project does it by the
 //! console's login, the rest as a worker's login does it.
 
+#![expect(clippy::disallowed_methods, reason = "the schema is applied by the measurement, not known to the compiler")]
+
 use super::cluster::Bench;
 use anyhow::{Context, Result, ensure};
 use odooops::postgres::ops::Role;

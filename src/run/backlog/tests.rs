@@ -25,6 +25,7 @@ fn host(name: &str) -> HostView {
         started_at: NOW,
         last_heartbeat_at: NOW,
         draining_since: None,
+        stopping_since: None,
         cpus: Some(4),
         memory_total_bytes: Some(100),
         memory_free_bytes: Some(50),

@@ -19,8 +19,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// Announcements wake the worker; this finds what was never announced.
-const SLOW_POLL: Duration = Duration::from_secs(5);
+/// Announcements wake the worker; this finds what was never announced, such as room on its own disk.
+const SLOW_POLL: Duration = Duration::from_secs(2);
 /// A run was queued.
 const RUNS: &str = "ops_run";
 /// An environment is to be destroyed.
@@ -63,7 +63,7 @@ pub async fn work(shop: Workshop, stop: Stop) -> Result<()> {
     let announcements =
         Announcements::listen(&shop.pool, &[RUNS, ENVIRONMENTS, RECONCILE, pulse::CANCEL], hearing.clone());
     let held = Held::default();
-    let beating = pulse::beat(shop.clone(), held.clone(), announcements.subscribe());
+    let beating = pulse::beat(shop.clone(), held.clone(), stop.drain.clone(), announcements.subscribe());
     let beating = AbortOnDropHandle::new(tokio::spawn(beating));
 
     let mut tasks = JoinSet::new();

@@ -13,6 +13,12 @@ async fn odoo_a_draining_worker_finishes_what_it_began_and_begins_nothing() {
     yard.stop.drain.cancel();
     let (other, sha) = yard.branch("other", Stage::Development, demo::files()).await;
     let waiting = yard.queue(other, &sha).await;
+    yard.wait("the worker is seen to stop", async |conn| {
+        let seen =
+            sqlx::query_scalar!("select true from ops.worker_heartbeats where stopping_since is not null");
+        seen.fetch_optional(conn).await.unwrap().flatten()
+    })
+    .await;
 
     yard.worker.take().unwrap().await.unwrap().unwrap();
     let ended = yard.ended(begun).await;

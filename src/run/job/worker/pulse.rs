@@ -16,6 +16,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Half of what cancelling may take to be noticed, and a fraction of a lease.
 const PULSE: Duration = Duration::from_secs(1);
@@ -124,18 +125,20 @@ impl Drop for HeldRun {
 }
 
 /// Beats until it is dropped.
-pub async fn beat(shop: Workshop, held: Held, mut heard: Heard) {
+pub async fn beat(shop: Workshop, held: Held, drain: CancellationToken, mut heard: Heard) {
     let mut ticks = interval(PULSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut silent = false;
+    let mut stopping = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
+            () = drain.cancelled(), if !stopping => stopping = true,
             () = canceled(&held, &mut heard) => {}
         }
         let begun = Instant::now();
         let asked = held.leases();
-        match timeout(PATIENCE, once(&shop, &asked)).await {
+        match timeout(PATIENCE, once(&shop, &asked, stopping)).await {
             Ok(Ok(answer)) => {
                 held.learn(begun, &asked, &answer);
                 if std::mem::take(&mut silent) {
@@ -168,11 +171,15 @@ async fn canceled(held: &Held, heard: &mut Heard) {
     }
 }
 
-async fn once(shop: &Workshop, asked: &[(RunId, i64)]) -> Result<Vec<queue::Pulse>, queue::Error> {
+async fn once(
+    shop: &Workshop,
+    asked: &[(RunId, i64)],
+    stopping: bool,
+) -> Result<Vec<queue::Pulse>, queue::Error> {
     let figures = figures::read(&shop.config.data_dir);
     let figures = figures.inspect_err(|error| tracing::debug!(%error, "the machine's figures")).ok();
     let mut conn = shop.pool.acquire().await?;
-    queue::heartbeat(&mut conn, &shop.name, asked, figures).await
+    queue::heartbeat(&mut conn, &shop.name, asked, queue::Machine { stopping, figures }).await
 }
 
 #[cfg(test)]
