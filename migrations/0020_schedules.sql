@@ -146,6 +146,18 @@ create trigger schedules_changed before update on ops.schedules
 
 -- Leading ---------------------------------------------------------------------------------------------------------
 
+-- Other machines of the installation lead nothing.
+create function ops.require_leading_worker() returns void
+language plpgsql stable
+as $$
+begin
+    perform ops.require_worker();
+    if starts_with(session_user, 'ops_host_') then
+        raise exception 'a joined host leads nothing' using errcode = '42501';
+    end if;
+end
+$$;
+
 create function ops.lead(p_name text, p_holder text, p_lease bigint default null) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -154,7 +166,7 @@ declare
     v_now ops.leaders;
     v_lease bigint;
 begin
-    perform ops.require_worker();
+    perform ops.require_leading_worker();
     select * into v_now from ops.leaders where name = p_name;
     if v_now.lease = p_lease then
         -- Written every few seconds, not at every question.
@@ -186,7 +198,7 @@ language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
 begin
-    perform ops.require_worker();
+    perform ops.require_leading_worker();
     update ops.leaders set expires_at = clock_timestamp() where name = p_name and lease = p_lease;
     return found;
 end
@@ -200,7 +212,7 @@ language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
 begin
-    perform ops.require_worker();
+    perform ops.require_leading_worker();
     perform from ops.leaders where name = p_name and lease = p_lease for share;
     if not found then
         raise exception 'lease lost: another process leads %', p_name using errcode = '55000';

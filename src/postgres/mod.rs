@@ -13,6 +13,8 @@ mod cluster_tests;
 #[cfg(test)]
 mod docker_tests;
 mod error;
+#[cfg(test)]
+mod foreign_rights_tests;
 mod listener;
 #[cfg(test)]
 mod migration_samples;

@@ -101,7 +101,9 @@ pub async fn migrate(config: &Config, owner: &PgPool) -> Result<(), PostgresErro
         open_login(owner, role, &role.password(config)?).await?;
     }
     let mut conn = owner.acquire().await?;
-    Ok(retention::store_settings(&mut conn, config).await?)
+    retention::store_settings(&mut conn, config).await?;
+    // Before anybody writes: what lies in no day's partition has to be moved there later.
+    Ok(sqlx::query_scalar!("select ops.ensure_partitions()").fetch_one(&mut *conn).await.map(drop)?)
 }
 
 /// Gives a role its password and the right to connect to this database.

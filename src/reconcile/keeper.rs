@@ -35,8 +35,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 const LEASES: Duration = Duration::from_secs(5);
 /// A restored dump is noticed when it is older than this, also while nothing is built.
 const EPOCH: Duration = Duration::from_secs(180);
-/// Logs, events and the audit log have a partition a day, made days ahead.
-const PARTITIONS: Duration = Duration::from_secs(6 * 3600);
+/// Logs, events and the audit log have a partition a day, made days ahead; what was busy is made soon after.
+const PARTITIONS: Duration = Duration::from_secs(600);
 
 pub async fn keep_reconciling(shop: Workshop, collectors: Collectors, stop: CancellationToken) {
     let wake = shop.changed.clone();

@@ -1,0 +1,239 @@
+set role ops_owner;
+
+-- Whether who asks may push, build, cancel and rebuild in this stage.
+create function ops.can_push(p_project_id uuid, p_stage text) returns boolean
+language plpgsql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    return coalesce(ops.project_role(p_project_id) = any (case p_stage
+        when 'production' then '{owner,admin}'
+        when 'staging' then '{owner,admin,tester,developer}'
+        when 'development' then '{owner,admin,tester,developer}'
+    end::text[]), false);
+end
+$$;
+comment on function ops.can_push(uuid, text) is
+    'Whether who asks may push to branches of this stage, and queue and cancel what is built for it.';
+
+-- Whether who asks may end an environment of this stage.
+create function ops.can_destroy(p_project_id uuid, p_stage text) returns boolean
+language plpgsql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    return coalesce(ops.project_role(p_project_id) = any (case p_stage
+        when 'production' then '{owner}'
+        when 'staging' then '{owner,admin,tester}'
+        when 'development' then '{owner,admin,tester,developer}'
+    end::text[]), false);
+end
+$$;
+comment on function ops.can_destroy(uuid, text) is 'Whether who asks may destroy environments of this stage.';
+
+-- The stage whose rights count for a run: of its environment, else the one that it was queued for, else its branch's.
+create function ops.stage_of_run(p_run ops.runs) returns text
+language plpgsql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    return coalesce(
+        (select e.stage from ops.environments e where e.id = p_run.environment_id),
+        p_run.params ->> 'stage',
+        (select b.stage from ops.branches b where b.id = p_run.branch_id),
+        'development'
+    );
+end
+$$;
+comment on function ops.stage_of_run(ops.runs) is
+    'The stage whose rights count for a run: of its environment, else the one that it was queued for, else its branch''s.';
+
+-- Whether who asks may put such a run into the queue. A branch is one of the same project, and a serial key holds up
+-- nobody else's work.
+create function ops.can_queue(p_project_id uuid, p_branch_id uuid, p_kind text, p_params jsonb, p_serial_key text)
+returns boolean
+language plpgsql stable security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_stage text;
+begin
+    -- The platform's own work is no project's run.
+    if p_kind = 'maintenance' or not ops.can_push(p_project_id, coalesce(p_params ->> 'stage', 'development')) then
+        return false;
+    end if;
+    if p_branch_id is null then
+        return p_serial_key is null or starts_with(p_serial_key, 'project:' || p_project_id);
+    end if;
+    select b.stage into v_stage from ops.branches b
+    where b.id = p_branch_id and b.project_id = p_project_id and b.deleted_at is null;
+    return found and ops.can_push(p_project_id, v_stage)
+        and (p_serial_key is null or p_serial_key = 'branch:' || p_branch_id);
+end
+$$;
+comment on function ops.can_queue(uuid, uuid, text, jsonb, text) is
+    'Whether who asks may queue such a run: by its stage, its branch''s project and stage, its kind and its serial key.';
+
+grant execute on function ops.can_push(uuid, text), ops.can_destroy(uuid, text),
+    ops.can_queue(uuid, uuid, text, jsonb, text)
+to ops_web, ops_admin;
+
+alter policy runs_insert on ops.runs with check (
+    ops.can_queue(project_id, branch_id, kind, params, serial_key)
+    and (requested_by is null or requested_by = ops.current_user_id() or ops.is_platform_admin())
+);
+alter policy environments_update on ops.environments using (ops.can_destroy(project_id, stage));
+alter table ops.schedules
+    drop constraint schedules_platform_kind,
+    add constraint schedules_platform_kind check ((project_id is null) = (kind = 'maintenance'));
+
+create or replace function ops.queue_run(
+    p_project text,
+    p_kind text,
+    p_git_ref text,
+    p_commit_sha text,
+    p_params jsonb default '{}',
+    p_idempotency_key text default null
+) returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_project uuid;
+    v_role text;
+    v_id uuid;
+begin
+    select id into v_project from ops.projects where slug = p_project;
+    if v_project is null and p_project ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        select id into v_project from ops.projects where id = p_project::uuid;
+    end if;
+    v_role := ops.project_role(v_project);
+    if v_project is null or v_role is null then
+        raise exception 'unknown project: %', left(p_project, 80) using errcode = 'P0002';
+    end if;
+    -- What ops.can_push says, of a role that is known.
+    if v_role = 'viewer'
+        or (v_role not in ('owner', 'admin')
+            and coalesce(p_params ->> 'stage', 'development') not in ('development', 'staging'))
+    then
+        raise exception 'your role in this project may not queue runs' using errcode = '42501';
+    end if;
+    if p_kind = 'maintenance' then
+        raise exception 'maintenance is the platform''s own, see ops.schedules' using errcode = '22023';
+    end if;
+    insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requested_by)
+    values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key, ops.current_user_id())
+    on conflict (project_id, idempotency_key) where idempotency_key is not null do nothing
+    returning id into v_id;
+    if v_id is null then
+        select id into v_id from ops.runs where project_id = v_project and idempotency_key = p_idempotency_key;
+    end if;
+    return v_id;
+end
+$$;
+comment on function ops.queue_run(text, text, text, text, jsonb, text) is
+    'Queues a run for a project, given by slug or id; the same idempotency key gives the same run. '
+    'Errors: P0002 unknown project; 42501 missing right; 22023 maintenance; 23514 bad kind, ref or commit.';
+
+create or replace function ops.cancel_run(p_run_id uuid, p_superseded_by uuid default null) returns ops.runs
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+    v_status text := case when p_superseded_by is null then 'canceled' else 'superseded' end;
+begin
+    select * into v_run from ops.runs where id = p_run_id for update;
+    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
+        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
+    end if;
+    if not ops.can_push(v_run.project_id, ops.stage_of_run(v_run)) then
+        raise exception 'your role in this project may not cancel this run' using errcode = '42501';
+    end if;
+    if p_superseded_by is not null and not exists (
+        select from ops.runs n where n.id = p_superseded_by and n.project_id = v_run.project_id
+    ) then
+        raise exception 'unknown run: %', p_superseded_by using errcode = 'P0002';
+    end if;
+    if v_run.status = 'queued' then
+        update ops.runs
+        set status = v_status, finished_at = clock_timestamp(), cancel_requested_at = clock_timestamp(),
+            superseded_by = p_superseded_by
+        where id = p_run_id returning * into v_run;
+        insert into ops.run_events (run_id, project_id, type, payload)
+        values (v_run.id, v_run.project_id, v_status, jsonb_build_object('by', ops.current_user_id()));
+    elsif v_run.status in ('claimed', 'running') then
+        update ops.runs
+        set cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
+            superseded_by = coalesce(superseded_by, p_superseded_by)
+        where id = p_run_id returning * into v_run;
+        insert into ops.run_events (run_id, project_id, type, payload)
+        values (v_run.id, v_run.project_id, 'cancel_requested', jsonb_build_object('by', ops.current_user_id()));
+    else
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    return v_run;
+end
+$$;
+
+create or replace function ops.rerun(p_run_id uuid) returns uuid
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run ops.runs;
+    v_id uuid;
+begin
+    select * into v_run from ops.runs where id = p_run_id;
+    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
+        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
+    end if;
+    if v_run.status in ('queued', 'claimed', 'running') then
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    if exists (select from ops.branches b where b.id = v_run.branch_id and b.deleted_at is not null) then
+        raise exception 'wrong state: the branch is deleted' using errcode = '55000';
+    end if;
+    if not ops.can_push(v_run.project_id, ops.stage_of_run(v_run))
+        or not ops.can_queue(v_run.project_id, v_run.branch_id, v_run.kind, v_run.params, null)
+    then
+        raise exception 'your role in this project may not queue this run' using errcode = '42501';
+    end if;
+    insert into ops.runs (project_id, branch_id, workflow_id, host_id, kind, git_ref, commit_sha, params, priority,
+                          serial_key, requires, requested_by)
+    values (v_run.project_id, v_run.branch_id, v_run.workflow_id, v_run.host_id, v_run.kind, v_run.git_ref,
+            v_run.commit_sha, v_run.params || jsonb_build_object('rerun_of', v_run.id), v_run.priority,
+            v_run.serial_key, v_run.requires, ops.current_user_id())
+    returning id into v_id;
+    return v_id;
+end
+$$;
+
+-- The audit log is written by the console, about who asks, now.
+create function ops.audit(p_project_id uuid, p_action text, p_object_type text, p_object_id text, p_detail jsonb)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    if session_user <> 'ops_web' and not ops.is_platform_admin() then
+        raise exception 'only the console writes the audit log' using errcode = '42501';
+    end if;
+    if ops.current_user_id() is null then
+        raise exception 'nobody asks' using errcode = '42501';
+    end if;
+    if p_project_id is not null and ops.project_role(p_project_id) is null then
+        raise exception 'unknown project: %', p_project_id using errcode = 'P0002';
+    end if;
+    insert into ops.audit_log (user_id, project_id, action, object_type, object_id, outcome, detail)
+    values (ops.current_user_id(), p_project_id, p_action, p_object_type, p_object_id, 'allowed', coalesce(p_detail, '{}'));
+end
+$$;
+comment on function ops.audit(uuid, text, text, text, jsonb) is
+    'Writes down what who asks has done. Errors: P0002 unknown project; 42501 not the console, or nobody asks.';
+grant execute on function ops.audit(uuid, text, text, text, jsonb) to ops_web, ops_admin;
+revoke insert on ops.audit_log from ops_web, ops_worker, ops_admin;
+drop policy audit_log_worker_insert on ops.audit_log;
+alter policy audit_log_insert on ops.audit_log with check (false);
+
+reset role;
