@@ -72,6 +72,7 @@ pub fn of_code(detail: &Detail) -> String {
         "host.name_taken" => say!(errors.host_name_taken),
         "host.no_listener" => say!(errors.host_no_listener),
         "host.own" => say!(errors.host_own),
+        "host.repeat" => return say!(errors.host_repeat, name = param("name")).to_string(),
         "host.revoked" => say!(errors.host_revoked),
         "host.token_expired" => say!(errors.host_token_expired),
         "host.token_unknown" => say!(errors.host_token_unknown),

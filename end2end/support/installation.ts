@@ -30,7 +30,7 @@ export default async function setUp(): Promise<(() => Promise<void>) | undefined
   chmodSync(dataDir, 0o711);
   const port = await freePort();
   const installation: Installation = { bin: resolve(bin), dataDir, baseUrl: `http://localhost:${port}` };
-  const child = start(installation, port, resolve(site));
+  const child = start(installation, port, await freePort(), resolve(site));
   try {
     await ready(child.process, child.log);
     hand(installation);
@@ -47,10 +47,12 @@ function hand(installation: Installation): void {
   process.env.E2E_INSTALLATION = JSON.stringify(installation);
 }
 
-function start(installation: Installation, port: number, site: string): { process: ChildProcess; log: string } {
+function start(installation: Installation, port: number, nodes: number, site: string): { process: ChildProcess; log: string } {
   const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('OPS_')));
   const flags = ['--data-dir', installation.dataDir, '--listen', `127.0.0.1:${port}`];
   flags.push('--base-domain', `localhost:${port}`, '--site-root', site);
+  // Other machines may join: what they are told is looked at.
+  flags.push('--node-listen', `127.0.0.1:${nodes}`);
   // A group of its own: Ctrl-C in the terminal reaches the tests, which then stop it in order.
   const child = spawn(installation.bin, ['up', ...flags], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const log = join(installation.dataDir, 'up.log');

@@ -62,6 +62,8 @@ pub struct HostView {
     pub joined_at: Option<DateTime<Utc>>,
     /// Environments that run there.
     pub environments: i64,
+    /// Those of them that are production.
+    pub production_environments: i64,
     pub workers: Vec<WorkerView>,
 }
 

@@ -60,7 +60,9 @@ pub async fn hosts(conn: &mut PgConnection) -> Result<Vec<HostView>> {
     let rows = sqlx::query!(
         r#"select h.id, h.name, h.labels, h.min_free_memory_bytes, h.min_free_disk_bytes, h.created_at, h.revoked_at, h.joined_at,
                (select count(*) from ops.environments e
-                where e.host_id = h.id and e.state = 'running') as "environments!"
+                where e.host_id = h.id and e.state = 'running') as "environments!",
+               (select count(*) from ops.environments e
+                where e.host_id = h.id and e.state = 'running' and e.stage = 'production') as "production_environments!"
            from ops.hosts h order by h.revoked_at is not null, h.name"#
     )
     .fetch_all(conn)
@@ -81,6 +83,7 @@ pub async fn hosts(conn: &mut PgConnection) -> Result<Vec<HostView>> {
                 revoked_at: row.revoked_at,
                 joined_at: row.joined_at,
                 environments: row.environments,
+                production_environments: row.production_environments,
                 workers: own,
             }
         })

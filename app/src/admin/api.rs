@@ -117,12 +117,23 @@ pub async fn invite_host(name: String, labels: String) -> Result<Invitation, Fau
     )
 }
 
-/// Cuts a machine off.
+/// Cuts a machine off. With production on it, `repeat` says its name again: here it was chosen by a click, where the
+/// command line and the API have it written out.
 #[server(prefix = "/api/console", endpoint = "platform/revoke", output = Json)]
-pub async fn revoke_host(name: String) -> Result<(), Fault> {
+pub async fn revoke_host(name: String, repeat: Option<String>) -> Result<(), Fault> {
     answer(
         async {
             let Visitor { state, actor } = Visitor::require()?;
+            let mut txn = odooops::access::begin_as(&state.pool, actor.user_id).await?;
+            let hosts = host::service::list(&mut txn, &actor).await?;
+            drop(txn);
+            let asks = |host: &HostView| host.name == name && host.production_environments > 0;
+            if hosts.iter().any(asks) && repeat.as_deref().map(str::trim) != Some(&name) {
+                return Err(odooops::Error::invalid(
+                    "repeat",
+                    odooops::Detail::new("host.repeat").with("name", name),
+                ));
+            }
             odooops::node::invite::revoke(&state.pool, &actor, &name).await?;
             go_on_at("/admin/hosts");
             Ok(())

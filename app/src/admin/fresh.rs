@@ -5,14 +5,16 @@ use crate::{
     live::{Live, Topic},
 };
 use leptos::{prelude::*, task::spawn_local};
+use serde::de::IgnoredAny;
 use std::{future::Future, time::Duration};
 
 /// Heartbeats and free memory are announced by nobody.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Loads what is shown again when the platform changed, and every ten seconds while somebody looks. What it gives
-/// loads at once, for who has just changed something.
-pub fn keep_fresh<T, F, Fut>(shown: RwSignal<T>, load: F) -> Callback<()>
+/// Loads what is shown again at every news of `topic`, and every ten seconds while somebody looks. What it gives loads
+/// at once, for who has just changed something. The topic is one that everybody may hear of who sees the page: one that
+/// is denied is told as a page that grows old.
+pub fn keep_fresh<T, F, Fut>(shown: RwSignal<T>, topic: Topic, load: F) -> Callback<()>
 where
     T: PartialEq + Send + Sync + 'static,
     F: Fn() -> Fut + Send + Sync + 'static,
@@ -30,7 +32,7 @@ where
         });
     });
     Effect::new(move |_| {
-        Live::get().subscribe(Topic::Platform, None, move |()| again.run(()));
+        Live::get().subscribe(topic, None, move |_: IgnoredAny| again.run(()));
         let tick = move || {
             if !document().hidden() {
                 again.run(());

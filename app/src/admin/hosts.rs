@@ -2,15 +2,18 @@
 
 use super::{
     api::{self, DrainWorker, InviteHost, RevokeHost},
-    confirm::{Answer, Ask, asked_by_address},
     fresh::keep_fresh,
     parts::{AdminPage, Outcome},
     words,
 };
 use crate::{
+    error::Fault,
+    live::Topic,
     say,
-    ui::{CopyButton, Dialog, Empty, Failure, Glyph, Icon, Skeleton, TimeAgo},
-    words::sentence,
+    ui::{
+        Answer, Ask, CopyButton, Dialog, Empty, Failure, Glyph, Icon, Question, Skeleton, TimeAgo, Told,
+        asked_by_address,
+    },
 };
 use leptos::{form::ActionForm, prelude::*};
 use leptos_router::{LazyRoute, hooks::use_query_map, lazy_route};
@@ -29,12 +32,14 @@ impl LazyRoute for HostsPage {
 
     fn view(_page: Self) -> AnyView {
         let hosts = Resource::new(|| (), |()| api::hosts());
+        let adding = RwSignal::new(use_query_map().read_untracked().get("new").is_some());
         view! {
-            <AdminPage title=say!(admin.hosts.title) about=say!(admin.hosts.about)>
+            <AdminPage title=say!(admin.hosts.title) about=say!(admin.hosts.about)
+                action=move || view! { <Add hosts adding/> }>
                 <Suspense fallback=|| view! { <Skeleton lines=6/> }>
                     {move || Suspend::new(async move {
                         match hosts.await {
-                            Ok(hosts) => view! { <Hosts hosts/> }.into_any(),
+                            Ok(hosts) => view! { <Hosts hosts adding/> }.into_any(),
                             Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
                     })}
@@ -45,32 +50,33 @@ impl LazyRoute for HostsPage {
     }
 }
 
+/// For those who see the hosts.
 #[component]
-fn Hosts(hosts: Vec<HostView>) -> impl IntoView {
-    let hosts = RwSignal::new(hosts);
-    let again = keep_fresh(hosts, api::hosts);
-    let drain = ServerAction::<DrainWorker>::new();
-    let revoke = ServerAction::<RevokeHost>::new();
-    let adding = RwSignal::new(use_query_map().read_untracked().get("new").is_some());
-    let asked = RwSignal::new(asked_by_address::<HostId>("revoke"));
-    let close = Callback::new(move |()| asked.set(None));
-    let answered = Callback::new(move |()| {
-        asked.set(None);
-        again.run(());
-    });
-    let about = move || {
-        let asked = asked.get()?;
-        hosts.with_untracked(|hosts| hosts.iter().find(|host| host.id == asked).map(|host| host.name.clone()))
-    };
-    view! {
-        <Outcome action=drain done=say!(admin.hosts.told) then=again/>
-        <Outcome action=revoke done=say!(admin.hosts.revoked) then=answered/>
-        <p class="list-action">
+fn Add(hosts: Resource<Result<Vec<HostView>, Fault>>, adding: RwSignal<bool>) -> impl IntoView {
+    let link = move || {
+        view! {
             <a class="button primary" href="/admin/hosts?new" data-testid="add-host"
                 on:click=move |event| { event.prevent_default(); adding.set(true) }>
                 <Glyph icon=Icon::Plus/>{say!(admin.hosts.add)}
             </a>
-        </p>
+        }
+    };
+    view! { <Suspense>{move || Suspend::new(async move { hosts.await.is_ok().then(link) })}</Suspense> }
+}
+
+#[component]
+fn Hosts(hosts: Vec<HostView>, adding: RwSignal<bool>) -> impl IntoView {
+    let hosts = RwSignal::new(hosts);
+    let again = keep_fresh(hosts, Topic::Platform, api::hosts);
+    let drain = ServerAction::<DrainWorker>::new();
+    let asked = RwSignal::new(asked_by_address::<HostId>("revoke"));
+    let close = Callback::new(move |()| asked.set(None));
+    let about = move || {
+        let asked = asked.get()?;
+        hosts.with_untracked(|hosts| hosts.iter().find(|host| host.id == asked).cloned())
+    };
+    view! {
+        <Outcome action=drain done=say!(admin.hosts.told) then=again/>
         <Show when=move || hosts.with(Vec::is_empty)>
             <Empty title=say!(admin.hosts.empty_title) text=say!(admin.hosts.empty)>""</Empty>
         </Show>
@@ -81,7 +87,7 @@ fn Hosts(hosts: Vec<HostView>) -> impl IntoView {
             </For>
         </ul>
         {move || adding.get().then(|| view! { <AddHost close=Callback::new(move |()| adding.set(false))/> })}
-        {move || about().map(|name| view! { <Revocation name action=revoke close/> })}
+        {move || about().map(|host| view! { <Revocation host close again/> })}
     }
     .into_any()
 }
@@ -91,7 +97,10 @@ fn Hosts(hosts: Vec<HostView>) -> impl IntoView {
 fn AddHost(close: Callback<()>) -> impl IntoView {
     let invite = ServerAction::<InviteHost>::new();
     let value = invite.value();
-    let refused = move || value.with(|value| value.as_ref().and_then(|value| value.as_ref().err().cloned()));
+    // The token is shown once and to nobody without script: for them it must not be made.
+    let alive = RwSignal::new(false);
+    Effect::new(move |_| alive.set(true));
+    let pending = Signal::derive(move || !alive.get() || invite.pending().get());
     let form = move || {
         view! {
             <ActionForm action=invite attr:data-testid="invite">
@@ -106,12 +115,10 @@ fn AddHost(close: Callback<()>) -> impl IntoView {
                     <input name="labels" class="mono" autocomplete="off" spellcheck="false"/>
                     <small>{say!(admin.hosts.add_labels_hint)}</small>
                 </label>
-                {move || refused().map(|fault| view! {
-                    <p class="warning" role="alert"><Glyph icon=Icon::TriangleAlert/>{sentence(&fault.0)}</p>
-                })}
+                <Told action=invite then=Callback::new(|()| ())/>
                 <p class="muted without-script">{say!(admin.hosts.add_by_command)}" "<code>"ops worker token"</code></p>
                 <div class="needs-script">
-                    <Answer yes=say!(admin.hosts.add_yes) page="/admin/hosts" on_close=close pending=invite.pending()/>
+                    <Answer yes=say!(admin.hosts.add_yes) page="/admin/hosts" on_close=close pending/>
                 </div>
             </ActionForm>
         }
@@ -141,18 +148,38 @@ fn AddHost(close: Callback<()>) -> impl IntoView {
     .into_any()
 }
 
+/// How much of production stands on it decides how hard it asks.
 #[component]
-fn Revocation(name: String, action: ServerAction<RevokeHost>, close: Callback<()>) -> impl IntoView {
+fn Revocation(host: HostView, close: Callback<()>, again: Callback<()>) -> impl IntoView {
+    let action = ServerAction::<RevokeHost>::new();
+    let HostView { name, environments, production_environments: production, .. } = host;
     let title = say!(admin.hosts.revoke_title, name = name.clone()).to_string();
+    let stops = match environments {
+        0 => say!(admin.hosts.revoke_none).to_owned(),
+        1 => say!(admin.hosts.revoke_one).to_owned(),
+        n => say!(admin.hosts.revoke_many, n = n.to_string()).to_string(),
+    };
+    let of_production = match production {
+        1 => say!(admin.hosts.revoke_production_one).to_owned(),
+        n => say!(admin.hosts.revoke_production_many, n = n.to_string()).to_string(),
+    };
+    let repeat = say!(admin.quarantine.repeat, name = name.clone()).to_string();
     view! {
-        <Dialog title on_close=close close_href="/admin/hosts">
-            <ActionForm action attr:data-testid="revoke">
-                <input type="hidden" name="name" value=name/>
-                <p>{say!(admin.hosts.revoke_text)}</p>
-                <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.hosts.revoke_warning)}</p>
-                <Answer yes=say!(admin.hosts.revoke_yes) page="/admin/hosts" on_close=close pending=action.pending()/>
-            </ActionForm>
-        </Dialog>
+        <Question title action yes=say!(admin.hosts.revoke_yes) done=say!(admin.hosts.revoked)
+            page="/admin/hosts" testid="revoke" on_close=close then=again>
+            <input type="hidden" name="name" value=name/>
+            <p>{say!(admin.hosts.revoke_text)}" "<strong>{stops}</strong></p>
+            {(production > 0).then(|| view! {
+                <p class="warning"><Glyph icon=Icon::TriangleAlert/>{of_production}</p>
+            })}
+            <p>{say!(admin.hosts.revoke_warning)}</p>
+            {(production > 0).then(|| view! {
+                <label class="field">
+                    <span>{repeat}</span>
+                    <input name="repeat" class="mono" required autocomplete="off" spellcheck="false" autofocus/>
+                </label>
+            })}
+        </Question>
     }
     .into_any()
 }
@@ -167,15 +194,25 @@ fn Host(
     let host = Memo::new(move |_| hosts.with(|hosts| hosts.iter().find(|host| host.id == id).cloned()));
     let state = Memo::new(move |_| host.with(|host| host.as_ref().map(|host| host.state)));
     let name = host.with_untracked(|host| host.as_ref().map(|host| host.name.clone()));
+    let revoke_label =
+        StoredValue::new(words::named(say!(admin.hosts.revoke), name.as_deref().unwrap_or_default()));
     let revocable = Memo::new(move |_| {
         let joined = |host: &HostView| host.joined_at.is_some() && host.revoked_at.is_none();
         host.with(|host| host.as_ref().is_some_and(joined))
     });
-    // The buttons change with the state only: heartbeats leave the focus where it is.
+    // The buttons change with the state only: heartbeats leave the focus where it is. One that is silent or revoked
+    // hears nothing of it.
     let workers = Memo::new(move |_| {
         let of = |host: &HostView| {
-            let staying = host.workers.iter().filter(|worker| worker.stopping_since.is_none());
-            staying.map(|worker| (worker.id.clone(), worker.draining_since.is_some())).collect()
+            let hears = |worker: &&WorkerView| {
+                matches!(worker.state, HostState::Alive | HostState::Draining)
+                    && worker.stopping_since.is_none()
+            };
+            host.workers
+                .iter()
+                .filter(hears)
+                .map(|worker| (worker.id.clone(), worker.draining_since.is_some()))
+                .collect()
         };
         host.with(|host| host.as_ref().map(of)).unwrap_or_else(Vec::new)
     });
@@ -189,7 +226,7 @@ fn Host(
                         <Drain worker draining named={workers.with(Vec::len) > 1} action=drain/>
                     }).collect_view()}
                     <Show when=move || revocable.get()>
-                        <Ask asked about=id href=format!("/admin/hosts?revoke={id}") small=true>{say!(admin.hosts.revoke)}</Ask>
+                        <Ask asked about=id href=format!("/admin/hosts?revoke={id}") label=revoke_label.get_value() small=true>{say!(admin.hosts.revoke)}</Ask>
                     </Show>
                 </div>
             </header>
@@ -211,12 +248,13 @@ fn Drain(worker: String, draining: bool, named: bool, action: ServerAction<Drain
         false => (say!(admin.hosts.drain), say!(admin.hosts.drain_why)),
         true => (say!(admin.hosts.undrain), say!(admin.hosts.undrain_why)),
     };
+    let label = (!named).then(|| words::named(text, &worker));
     let text = if named { format!("{text} {worker}") } else { text.to_owned() };
     view! {
         <ActionForm action>
             <input type="hidden" name="worker" value=worker/>
             <input type="hidden" name="drain" value=(!draining).to_string()/>
-            <button class="button small-button" type="submit" title=why>{text}</button>
+            <button class="button small-button" type="submit" title=why aria-label=label>{text}</button>
         </ActionForm>
     }
     .into_any()

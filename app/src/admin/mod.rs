@@ -1,7 +1,7 @@
 //! The platform's own pages, for its administrators: status, queue, hosts and workers.
 
 pub mod api;
-mod confirm;
+mod dry_run;
 mod fresh;
 mod hosts;
 mod parts;

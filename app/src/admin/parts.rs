@@ -31,8 +31,8 @@ pub fn AdminPage(
     .into_any()
 }
 
-/// What came of a form: a few words when it was done, the reason when it was refused. The reason also comes back to
-/// who has no script.
+/// What came of a row's form: a few words when it was done, the reason when it was refused. The reason also comes back
+/// to who has no script. What a dialog asks says both itself.
 #[component]
 pub fn Outcome<S>(action: ServerAction<S>, #[prop(into)] done: String, then: Callback<()>) -> impl IntoView
 where

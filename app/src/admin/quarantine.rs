@@ -2,13 +2,12 @@
 
 use super::{
     api::{DeleteQuarantined, RestoreQuarantined},
-    confirm::{Answer, Ask, asked_by_address},
     parts::Outcome,
     words,
 };
 use crate::{
     say,
-    ui::{Dialog, Glyph, Icon, StageMark, TimeAgo},
+    ui::{Ask, Glyph, Icon, Question, StageMark, TimeAgo, asked_by_address},
 };
 use leptos::{form::ActionForm, prelude::*};
 use odooops::{
@@ -21,19 +20,17 @@ use odooops::{
 pub fn QuarantineView(quarantined: Memo<Vec<Quarantined>>, again: Callback<()>) -> impl IntoView {
     let asked = RwSignal::new(asked_by_address::<QuarantineId>("delete"));
     let close = Callback::new(move |()| asked.set(None));
-    let answered = Callback::new(move |()| {
-        asked.set(None);
-        again.run(());
-    });
     let restore = ServerAction::<RestoreQuarantined>::new();
-    let delete = ServerAction::<DeleteQuarantined>::new();
-    let about = move || quarantined.with(|all| all.iter().find(|one| Some(one.id) == asked.get()).cloned());
+    // The list as it was when the question came up: one that changes underneath must not take away what is typed.
+    let about = move || {
+        let asked = asked.get()?;
+        quarantined.with_untracked(|all| all.iter().find(|one| one.id == asked).cloned())
+    };
     view! {
         <section class="admin-section" aria-labelledby="quarantine-title">
             <h2 id="quarantine-title">{say!(admin.quarantine.title)}</h2>
             <p class="muted small">{say!(admin.quarantine.about)}</p>
-            <Outcome action=restore done=say!(admin.quarantine.restoring) then=answered/>
-            <Outcome action=delete done=say!(admin.quarantine.deleting) then=answered/>
+            <Outcome action=restore done=say!(admin.quarantine.restoring) then=again/>
             <Show when=move || quarantined.with(Vec::is_empty)><p class="muted">{say!(admin.quarantine.empty)}</p></Show>
             <div class="table-frame" hidden=move || quarantined.with(Vec::is_empty)>
                 <table class="table" data-testid="quarantine">
@@ -55,7 +52,7 @@ pub fn QuarantineView(quarantined: Memo<Vec<Quarantined>>, again: Callback<()>) 
                 </table>
             </div>
         </section>
-        {move || about().map(|one| view! { <DeleteDialog one action=delete close/> })}
+        {move || about().map(|one| view! { <DeleteDialog one close again/> })}
     }
     .into_any()
 }
@@ -82,6 +79,10 @@ fn Row(
         _ => say!(admin.quarantine.by_hand).to_owned(),
     };
     let size = one.size_bytes.map(words::bytes);
+    let (restore_label, delete_label) = (
+        words::named(say!(admin.quarantine.restore), &one.original_name),
+        words::named(say!(admin.quarantine.delete), &one.original_name),
+    );
     view! {
         <tr>
             <td data-label=say!(admin.quarantine.what)>
@@ -98,9 +99,9 @@ fn Row(
             <td class="row-actions">
                 <ActionForm action=restore>
                     <input type="hidden" name="id" value=id.to_string()/>
-                    <button class="button" type="submit">{say!(admin.quarantine.restore)}</button>
+                    <button class="button" type="submit" aria-label=restore_label>{say!(admin.quarantine.restore)}</button>
                 </ActionForm>
-                <Ask asked about=id href=format!("/admin?delete={id}")>{say!(admin.quarantine.delete)}</Ask>
+                <Ask asked about=id href=format!("/admin?delete={id}") label=delete_label>{say!(admin.quarantine.delete)}</Ask>
             </td>
         </tr>
     }
@@ -108,29 +109,24 @@ fn Row(
 }
 
 #[component]
-fn DeleteDialog(
-    one: Quarantined,
-    action: ServerAction<DeleteQuarantined>,
-    close: Callback<()>,
-) -> impl IntoView {
+fn DeleteDialog(one: Quarantined, close: Callback<()>, again: Callback<()>) -> impl IntoView {
+    let action = ServerAction::<DeleteQuarantined>::new();
     let name = one.original_name;
     let title = say!(admin.quarantine.delete_title, name = name.clone()).to_string();
     let repeat = say!(admin.quarantine.repeat, name = name.clone()).to_string();
     view! {
-        <Dialog title=title on_close=close close_href="/admin">
-            <ActionForm action attr:data-testid="delete-quarantined">
-                <input type="hidden" name="id" value=one.id.to_string()/>
-                <p>{say!(admin.quarantine.delete_text, kind = kind_name(one.kind).to_lowercase(), host = one.host).to_string()}</p>
-                {one.production.then(|| view! {
-                    <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.quarantine.production)}</p>
-                })}
-                <label class="field">
-                    <span>{repeat}</span>
-                    <input name="name" class="mono" required autocomplete="off" spellcheck="false"/>
-                </label>
-                <Answer yes=say!(admin.quarantine.delete_yes) page="/admin" on_close=close pending=action.pending()/>
-            </ActionForm>
-        </Dialog>
+        <Question title action yes=say!(admin.quarantine.delete_yes) done=say!(admin.quarantine.deleting)
+            page="/admin" testid="delete-quarantined" on_close=close then=again>
+            <input type="hidden" name="id" value=one.id.to_string()/>
+            <p>{say!(admin.quarantine.delete_text, kind = kind_name(one.kind).to_lowercase(), host = one.host).to_string()}</p>
+            {one.production.then(|| view! {
+                <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.quarantine.production)}</p>
+            })}
+            <label class="field">
+                <span>{repeat}</span>
+                <input name="name" class="mono" required autocomplete="off" spellcheck="false" autofocus/>
+            </label>
+        </Question>
     }
     .into_any()
 }

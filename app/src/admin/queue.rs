@@ -7,13 +7,18 @@ use super::{
     words,
 };
 use crate::{
+    live::Topic,
     run::step_name,
     say,
-    ui::{Empty, Failure, Glyph, Icon, Skeleton, TimeAgo, VerdictMark, stage_icon, stage_name, verdict_name},
+    ui::{
+        Ask, Empty, Failure, Glyph, Icon, Question, Skeleton, TimeAgo, VerdictMark, asked_by_address,
+        stage_icon, stage_name, verdict_name,
+    },
 };
 use leptos::{form::ActionForm, prelude::*};
 use leptos_router::{LazyRoute, lazy_route};
 use odooops::{
+    branch::Stage,
     id::RunId,
     run::{
         RunStatus,
@@ -50,9 +55,15 @@ impl LazyRoute for QueuePage {
 #[component]
 fn Queue(runs: Vec<Queued>) -> impl IntoView {
     let runs = RwSignal::new(runs);
-    let again = keep_fresh(runs, api::queue);
+    let again = keep_fresh(runs, Topic::Platform, api::queue);
     let cancel = ServerAction::<CancelQueued>::new();
     let priority = ServerAction::<SetPriority>::new();
+    let asked = RwSignal::new(asked_by_address::<RunId>("cancel"));
+    let close = Callback::new(move |()| asked.set(None));
+    let about = move || {
+        let asked = asked.get()?;
+        runs.with_untracked(|runs| runs.iter().find(|run| run.id == asked).cloned())
+    };
     let waiting = move || runs.with(|runs| runs.iter().filter(|run| run.status == RunStatus::Queued).count());
     let under_way = move || runs.with(Vec::len) - waiting();
     view! {
@@ -80,11 +91,37 @@ fn Queue(runs: Vec<Queued>) -> impl IntoView {
                 <tbody>
                     <For each=move || runs.with(|runs| runs.iter().map(|run| run.id).collect::<Vec<_>>())
                         key=|id| *id let:id>
-                        <Row id runs cancel priority/>
+                        <Row id runs cancel priority asked/>
                     </For>
                 </tbody>
             </table>
         </div>
+        {move || about().map(|run| view! { <CancelDialog run close again/> })}
+    }
+    .into_any()
+}
+
+/// `build 1a2b3c4d`.
+fn name(run: &Queued) -> String {
+    format!("{} {}", run.kind, run.commit_sha.chars().take(8).collect::<String>())
+}
+
+fn branch(run: &Queued) -> String {
+    run.branch.as_ref().map_or_else(|| run.git_ref.clone(), ToString::to_string)
+}
+
+/// What is done to production is asked for twice.
+#[component]
+fn CancelDialog(run: Queued, close: Callback<()>, again: Callback<()>) -> impl IntoView {
+    let action = ServerAction::<CancelQueued>::new();
+    let title =
+        say!(admin.queue.cancel_title, run = name(&run), project = run.project_name.clone()).to_string();
+    view! {
+        <Question title action yes=say!(admin.queue.cancel_yes) done=say!(admin.queue.canceled)
+            page="/admin/queue" testid="cancel-production" on_close=close then=again>
+            <input type="hidden" name="id" value=run.id.to_string()/>
+            <p>{say!(ui.cancel_production, branch = branch(&run)).to_string()}</p>
+        </Question>
     }
     .into_any()
 }
@@ -95,6 +132,7 @@ fn Row(
     runs: RwSignal<Vec<Queued>>,
     cancel: ServerAction<CancelQueued>,
     priority: ServerAction<SetPriority>,
+    asked: RwSignal<Option<RunId>>,
 ) -> impl IntoView {
     let run = Memo::new(move |_| runs.with(|runs| runs.iter().find(|run| run.id == id).cloned()));
     let Some(first) = run.get_untracked() else { return ().into_any() };
@@ -102,8 +140,12 @@ fn Row(
     let verdict = Signal::derive(move || {
         run.with(|run| run.as_ref().map_or(RunStatus::Queued, |run| run.status)).verdict()
     });
-    let name = format!("{} {}", first.kind, first.commit_sha.chars().take(8).collect::<String>());
-    let branch = first.branch.as_ref().map_or_else(|| first.git_ref.clone(), ToString::to_string);
+    let (name, branch) = (name(&first), branch(&first));
+    let row = format!("{name}, {branch}");
+    let cancel_label = StoredValue::new(words::named(say!(admin.queue.cancel), &row));
+    let priority_label = StoredValue::new(words::named(say!(admin.queue.priority), &row));
+    let set_label = StoredValue::new(words::named(say!(admin.queue.set_priority), &row));
+    let production = first.stage == Some(Stage::Production);
     view! {
         <tr data-run=id.to_string()>
             <td data-label=say!(admin.queue.run)>
@@ -131,19 +173,30 @@ fn Row(
                         <input type="hidden" name="id" value=id.to_string()/>
                         <input class="input number" type="number" name="priority" min="-100" max="100" required
                             value=run.with_untracked(|run| run.as_ref().map(|run| run.priority.to_string()))
-                            aria-label=say!(admin.queue.priority)/>
+                            aria-label=priority_label.get_value()/>
                         <button class="icon-button" type="submit" title=say!(admin.queue.set_priority)
-                            aria-label=say!(admin.queue.set_priority)><Glyph icon=Icon::Check/></button>
+                            aria-label=set_label.get_value()><Glyph icon=Icon::Check/></button>
                     </ActionForm>
                 </Show>
             </td>
             <td class="row-actions">
                 <Show when=move || part(|run| run.cancel_requested_at.is_none())
                     fallback=|| view! { <span class="muted small">{say!(admin.queue.canceling)}</span> }>
-                    <ActionForm action=cancel>
-                        <input type="hidden" name="id" value=id.to_string()/>
-                        <button class="button small-button" type="submit">{say!(admin.queue.cancel)}</button>
-                    </ActionForm>
+                    {match production {
+                        true => view! {
+                            <Ask asked about=id href=format!("/admin/queue?cancel={id}") label=cancel_label.get_value() small=true>
+                                {say!(admin.queue.cancel_ask)}
+                            </Ask>
+                        }
+                        .into_any(),
+                        false => view! {
+                            <ActionForm action=cancel>
+                                <input type="hidden" name="id" value=id.to_string()/>
+                                <button class="button small-button" type="submit" aria-label=cancel_label.get_value()>{say!(admin.queue.cancel)}</button>
+                            </ActionForm>
+                        }
+                        .into_any(),
+                    }}
                 </Show>
             </td>
         </tr>

@@ -1,22 +1,20 @@
 //! What each host's reconcilers found, and the word that lets a host act again after the ops database was restored.
 
 use super::{
-    api::{self, ConfirmHost, RequestDryRun},
-    confirm::{Answer, Ask, asked_by_address},
-    parts::Outcome,
+    api::ConfirmHost,
+    dry_run::{DryRuns, Findings},
+    words,
 };
 use crate::{
     say,
-    ui::{Dialog, Glyph, Icon, TimeAgo},
+    ui::{Ask, Glyph, Icon, Question, TimeAgo, asked_by_address},
 };
-use leptos::{form::ActionForm, prelude::*, task::spawn_local};
-use leptos_router::hooks::use_query_map;
+use leptos::prelude::*;
 use odooops::{
     id::HostId,
-    reconcile::{DryRun, Finding, HostEpoch, HostReport, Mode, Report, Standing},
+    reconcile::{DryRun, HostEpoch, HostReport, Mode, Standing},
     status::Status,
 };
-use std::time::Duration;
 
 #[component]
 pub fn Reconcilers(status: Memo<Status>, again: Callback<()>, dry_runs: Vec<DryRun>) -> impl IntoView {
@@ -24,13 +22,11 @@ pub fn Reconcilers(status: Memo<Status>, again: Callback<()>, dry_runs: Vec<DryR
     let reports = Memo::new(move |_| status.with(|status| status.reconcilers.clone()));
     let asked = RwSignal::new(asked_by_address::<HostId>("confirm"));
     let close = Callback::new(move |()| asked.set(None));
-    let confirm = ServerAction::<ConfirmHost>::new();
-    let answered = Callback::new(move |()| {
-        asked.set(None);
-        again.run(());
-    });
-    let about =
-        move || hosts.with(|hosts| hosts.iter().find(|host| Some(host.host_id) == asked.get()).cloned());
+    // As it was when the question came up.
+    let about = move || {
+        let asked = asked.get()?;
+        hosts.with_untracked(|hosts| hosts.iter().find(|host| host.host_id == asked).cloned())
+    };
     view! {
         <section class="admin-section" aria-labelledby="reconcilers-title">
             <div class="section-head">
@@ -40,13 +36,12 @@ pub fn Reconcilers(status: Memo<Status>, again: Callback<()>, dry_runs: Vec<DryR
                 </div>
                 <DryRuns first=dry_runs/>
             </div>
-            <Outcome action=confirm done=say!(admin.reconcile.confirmed) then=answered/>
             <Show when=move || hosts.with(Vec::is_empty)><p class="muted">{say!(admin.reconcile.none)}</p></Show>
             <For each=move || hosts.get() key=|host| (host.host_id, host.standing as u8) let:host>
                 <HostReports host reports asked/>
             </For>
         </section>
-        {move || about().map(|host| view! { <ConfirmDialog host reports action=confirm close/> })}
+        {move || about().map(|host| view! { <ConfirmDialog host reports close again/> })}
     }
     .into_any()
 }
@@ -79,7 +74,8 @@ fn HostReports(
                     <Glyph icon=Icon::TriangleAlert/>
                     <p class="grow">{why}</p>
                     {can_confirm.then(|| view! {
-                        <Ask asked about=id href=format!("/admin?confirm={id}")>{say!(admin.reconcile.confirm)}</Ask>
+                        <Ask asked about=id href=format!("/admin?confirm={id}")
+                            label=words::named(say!(admin.reconcile.confirm), &host.host)>{say!(admin.reconcile.confirm)}</Ask>
                     })}
                 </div>
             })}
@@ -134,9 +130,10 @@ fn ReportRow(report: HostReport) -> impl IntoView {
 fn ConfirmDialog(
     host: HostEpoch,
     reports: Memo<Vec<HostReport>>,
-    action: ServerAction<ConfirmHost>,
     close: Callback<()>,
+    again: Callback<()>,
 ) -> impl IntoView {
+    let action = ServerAction::<ConfirmHost>::new();
     let id = host.host_id;
     let own = reports.with_untracked(|reports| {
         let own = reports.iter().filter(|report| report.host_id == id);
@@ -146,107 +143,16 @@ fn ConfirmDialog(
         reports.iter().filter(|report| report.host_id == id).map(|report| report.report.would).sum()
     });
     let text = say!(admin.reconcile.confirm_text, host = host.host.clone()).to_string();
+    let title = say!(admin.reconcile.confirm_title, host = host.host).to_string();
     view! {
-        <Dialog title=say!(admin.reconcile.confirm_title, host = host.host).to_string() on_close=close close_href="/admin">
-            <ActionForm action attr:data-testid="confirm-host">
-                <input type="hidden" name="host" value=id.to_string()/>
-                <p>{text}</p>
-                <p class="strong">{say!(admin.reconcile.confirm_would, n = would.to_string()).to_string()}</p>
-                {(!own.is_empty()).then(|| view! { <Findings findings=own/> })}
-                <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.reconcile.confirm_warning)}</p>
-                <Answer yes=say!(admin.reconcile.confirm_yes) page="/admin" on_close=close pending=action.pending()/>
-            </ActionForm>
-        </Dialog>
+        <Question title action yes=say!(admin.reconcile.confirm_yes) done=say!(admin.reconcile.confirmed)
+            page="/admin" testid="confirm-host" on_close=close then=again>
+            <input type="hidden" name="host" value=id.to_string()/>
+            <p>{text}</p>
+            <p class="strong">{say!(admin.reconcile.confirm_would, n = would.to_string()).to_string()}</p>
+            {(!own.is_empty()).then(|| view! { <Findings findings=own/> })}
+            <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.reconcile.confirm_warning)}</p>
+        </Question>
     }
     .into_any()
-}
-
-#[component]
-fn Findings(findings: Vec<Finding>) -> impl IntoView {
-    view! {
-        <ul class="findings">
-            {findings.into_iter().map(|finding| view! {
-                <li><strong>{finding.what}</strong>" "<code>{finding.object}</code><span class="muted small">{finding.why}</span></li>
-            }).collect_view()}
-        </ul>
-    }
-    .into_any()
-}
-
-const ASK_AGAIN: Duration = Duration::from_millis(700);
-
-/// Asks the hosts what they would remove now, and shows what they answer.
-#[component]
-fn DryRuns(first: Vec<DryRun>) -> impl IntoView {
-    let request = ServerAction::<RequestDryRun>::new();
-    let ids = RwSignal::new(use_query_map().read_untracked().get("dry-run"));
-    let runs = RwSignal::new(first);
-    let close = Callback::new(move |()| {
-        ids.set(None);
-        runs.set(Vec::new());
-    });
-    Effect::new(move |_| {
-        if let Some(Ok(asked)) = request.value().get() {
-            runs.set(Vec::new());
-            ids.set(Some(asked.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
-        }
-    });
-    // Until every host has answered, or the question is put away.
-    Effect::new(move |_| {
-        let Some(asked) = ids.get() else { return };
-        let tick = move || {
-            let asked = asked.clone();
-            let open = runs
-                .with_untracked(|runs| runs.is_empty() || runs.iter().any(|run| run.answered_at.is_none()));
-            if open {
-                spawn_local(async move {
-                    if let Ok(now) = api::dry_run(asked.clone()).await
-                        && ids.try_get_untracked().flatten() == Some(asked)
-                    {
-                        runs.set(now);
-                    }
-                });
-            }
-        };
-        let tick = set_interval_with_handle(tick, ASK_AGAIN).ok();
-        on_cleanup(move || {
-            if let Some(tick) = tick {
-                tick.clear();
-            }
-        });
-    });
-    view! {
-        <ActionForm action=request>
-            <button class="button" type="submit" disabled=request.pending()>{say!(admin.reconcile.dry_run)}</button>
-        </ActionForm>
-        <Outcome action=request done=say!(admin.reconcile.asked) then=Callback::new(|()| ())/>
-        {move || ids.get().is_some().then(|| view! {
-            <Dialog title=say!(admin.reconcile.dry_run_title) on_close=close close_href="/admin">
-                <div class="dry-runs" aria-live="polite" data-testid="dry-run">
-                    {move || runs.get().into_iter().map(|run| view! { <Answered run/> }).collect_view()}
-                </div>
-            </Dialog>
-        })}
-    }
-    .into_any()
-}
-
-#[component]
-fn Answered(run: DryRun) -> impl IntoView {
-    let failed: Vec<_> = run
-        .reports
-        .iter()
-        .filter_map(|report: &Report| report.error.as_ref().map(|error| format!("{}: {error}", report.name)))
-        .collect();
-    let findings: Vec<_> = run.reports.into_iter().flat_map(|report| report.findings).collect();
-    let body = match (run.answered_at, findings.is_empty() && failed.is_empty()) {
-        (None, _) => view! { <p class="muted">{say!(admin.reconcile.waiting)}</p> }.into_any(),
-        (_, true) => view! { <p class="muted">{say!(admin.reconcile.nothing)}</p> }.into_any(),
-        _ => view! {
-            {failed.into_iter().map(|text| view! { <p class="wrong">{text}</p> }).collect_view()}
-            <Findings findings/>
-        }
-        .into_any(),
-    };
-    view! { <section><h3>{run.host}</h3>{body}</section> }
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     error::Fault,
+    live::Topic,
     say,
     schedule::state_name,
     ui::{Failure, Glyph, Icon, Skeleton, TimeAgo},
@@ -64,7 +65,7 @@ impl LazyRoute for StatusPage {
 #[component]
 fn StatusView(loaded: Loaded, dry_runs: Vec<DryRun>) -> impl IntoView {
     let loaded = RwSignal::new(loaded);
-    let again = keep_fresh(loaded, load);
+    let again = keep_fresh(loaded, Topic::Platform, load);
     let status = Memo::new(move |_| loaded.with(|(status, _)| status.clone()));
     let problems = Memo::new(move |_| status.with(|status| status.problems.clone()));
     let stuck = Memo::new(move |_| status.with(|status| status.queue.stuck.clone()));
@@ -148,16 +149,24 @@ fn StuckRuns(runs: Vec<StuckRun>) -> impl IntoView {
         <section class="admin-section" aria-labelledby="stuck-title">
             <h2 id="stuck-title">{say!(admin.status.stuck)}</h2>
             <div class="table-frame">
-                <table class="table"><tbody>
+                <table class="table" data-testid="stuck">
+                    <thead><tr>
+                        <th scope="col">{say!(admin.status.run)}</th>
+                        <th scope="col">{say!(admin.status.project)}</th>
+                        <th scope="col">{say!(admin.status.worker)}</th>
+                        <th scope="col">{say!(admin.status.why)}</th>
+                    </tr></thead>
+                    <tbody>
                     {runs.into_iter().map(|run| view! {
                         <tr>
-                            <td><a class="link mono" href=format!("/projects/{}/builds/{}", run.project, run.id)>{run.kind.as_str()}" "{run.id.to_string()}</a></td>
-                            <td>{run.project.to_string()}</td>
-                            <td>{run.worker_id}</td>
-                            <td>{why(run.why)}", "<TimeAgo at=run.since/></td>
+                            <td data-label=say!(admin.status.run)><a class="link mono" href=format!("/projects/{}/builds/{}", run.project, run.id)>{run.kind.as_str()}" "{run.id.to_string()}</a></td>
+                            <td data-label=say!(admin.status.project)>{run.project.to_string()}</td>
+                            <td data-label=say!(admin.status.worker)>{run.worker_id}</td>
+                            <td data-label=say!(admin.status.why)>{why(run.why)}", "<TimeAgo at=run.since/></td>
                         </tr>
                     }).collect_view()}
-                </tbody></table>
+                    </tbody>
+                </table>
             </div>
         </section>
     }

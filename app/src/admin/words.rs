@@ -66,6 +66,11 @@ pub fn problem(problem: &Problem) -> String {
     }
 }
 
+/// What a button of a row is called, so that those who hear it alone know which row it is of.
+pub fn named(what: &str, row: &str) -> String {
+    say!(admin.named, what = what.to_owned(), row = row.to_owned()).to_string()
+}
+
 /// By the hand of the parts: the formatter of dates would weigh more than the page.
 pub fn moment(at: DateTime<Utc>) -> String {
     use chrono::{Datelike, Timelike};

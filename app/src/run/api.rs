@@ -119,7 +119,10 @@ pub async fn cancel_run(id: RunId) -> Result<(), Fault> {
             let visitor = Visitor::require()?;
             let mut txn = visitor.begin().await?;
             odooops::run::service::cancel_in_txn(&mut txn, &visitor.actor, id).await?;
-            Ok(txn.commit().await?)
+            let run = odooops::run::service::view(&mut txn, &visitor.actor, id, &visitor.state.urls).await?;
+            txn.commit().await?;
+            go_on_at(&format!("/projects/{}/builds/{id}", run.project_slug));
+            Ok(())
         }
         .await,
     )

@@ -1,5 +1,6 @@
 //! Builds: the grid of a project, and the page of one.
 
+mod actions;
 pub mod api;
 mod builds;
 mod history;

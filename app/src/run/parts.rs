@@ -1,23 +1,18 @@
 //! The parts of a build's page: head, steps, facts.
 
-use super::{
-    api::{AdminPassword, CancelRun, RebuildRun, RetryRun},
-    step_name,
-};
+use super::{actions::BuildActions, api::AdminPassword, step_name};
 use crate::{
-    error::Fault,
     say,
     ui::{
         CopyButton, Glyph, Icon, Lasting, StageMark, TimeAgo, VerdictMark, branch_anchor, duration,
-        may_rebuild, verdict_name,
+        verdict_name,
     },
     words,
 };
 use leptos::prelude::*;
 use odooops::{
     environment::EnvironmentState,
-    id::{EnvironmentId, RunId},
-    project::Slug,
+    id::EnvironmentId,
     run::{RunView, StepLine, StepState, Verdict},
 };
 
@@ -54,114 +49,6 @@ pub fn BuildHead(run: RwSignal<RunView>) -> impl IntoView {
         {move || run.with(|run| run.error_message.clone()).map(|message| view! {
             <section class="notice red" role="alert" data-testid="reason"><Glyph icon=Icon::TriangleAlert/><p>{message}</p></section>
         })}
-    }
-    .into_any()
-}
-
-/// Connect, and what can be done to the build as it stands, with the refusal beside it.
-#[component]
-fn BuildActions(run: RwSignal<RunView>) -> impl IntoView {
-    let url = Memo::new(move |_| {
-        run.with(|run| {
-            let environment = run.environment.as_ref()?;
-            (environment.state == EnvironmentState::Running).then(|| environment.url.clone())
-        })
-    });
-    let ended = Memo::new(move |_| run.with(|run| run.status.is_terminal()));
-    let canceled = Memo::new(move |_| run.with(|run| run.cancel_requested_at.is_some()));
-    let on_branch = Memo::new(move |_| run.with(|run| run.branch.is_some()));
-    // Made here and not where they are shown: the refusal outlives the button.
-    let cancel = ServerAction::<CancelRun>::new();
-    let rebuild = ServerAction::<RebuildRun>::new();
-    let retry = ServerAction::<RetryRun>::new();
-    let slug = run.with_untracked(|run| run.project_slug.clone());
-    view! {
-        <div class="actions">
-            {move || url.get().map(|url| view! {
-                <a class="button primary" href=url target="_blank" rel="external noopener">
-                    <Glyph icon=Icon::ExternalLink/>{say!(run.connect)}
-                </a>
-            })}
-            {move || match ended.get() {
-                false => (!canceled.get()).then(|| view! { <Cancel run action=cancel/> }.into_any()),
-                true => Some(view! {
-                    <Retry run action=retry/>
-                    {on_branch.get().then(|| view! { <Rebuild run action=rebuild/> })}
-                }
-                .into_any()),
-            }}
-            <div class="action-answer" aria-live="polite">
-                {move || cancel.value().get().and_then(Result::err).map(refused)}
-                {move || rebuild.value().get().or_else(|| retry.value().get()).map(|answer| match answer {
-                    Ok(new) => view! {
-                        <p class="muted" data-testid="rebuilt">
-                            {say!(run.rebuilt)}" "<a class="link" href=build_href(&slug, new)>{say!(run.rebuilt_open)}</a>
-                        </p>
-                    }
-                    .into_any(),
-                    Err(fault) => refused(fault).into_any(),
-                })}
-            </div>
-        </div>
-    }
-    .into_any()
-}
-
-fn refused(fault: Fault) -> impl IntoView {
-    view! { <p class="wrong" data-testid="refusal">{words::sentence(&fault.0)}</p> }
-}
-
-fn build_href(slug: &Slug, run: RunId) -> String {
-    format!("/projects/{slug}/builds/{run}")
-}
-
-#[component]
-fn Cancel(run: RwSignal<RunView>, action: ServerAction<CancelRun>) -> impl IntoView {
-    let id = run.with_untracked(|run| run.id);
-    view! {
-        <ActionForm action>
-            <input type="hidden" name="id" value=id.to_string()/>
-            <button class="button" type="submit" disabled=action.pending()>{say!(run.cancel)}</button>
-        </ActionForm>
-    }
-    .into_any()
-}
-
-#[component]
-fn Rebuild(run: RwSignal<RunView>, action: ServerAction<RebuildRun>) -> impl IntoView {
-    let id = run.with_untracked(|run| run.id);
-    let ask = move |event: web_sys::MouseEvent| {
-        if !may_rebuild(run.with_untracked(|run| run.stage)) {
-            event.prevent_default();
-        }
-    };
-    view! {
-        <ActionForm action>
-            <input type="hidden" name="id" value=id.to_string()/>
-            <button class="button" type="submit" title=say!(run.rebuild_why) disabled=action.pending() on:click=ask>
-                <Glyph icon=Icon::RefreshCw/>{say!(run.rebuild)}
-            </button>
-        </ActionForm>
-    }
-    .into_any()
-}
-
-/// The same commit once more, where Rebuild takes the branch's latest.
-#[component]
-fn Retry(run: RwSignal<RunView>, action: ServerAction<RetryRun>) -> impl IntoView {
-    let id = run.with_untracked(|run| run.id);
-    let ask = move |event: web_sys::MouseEvent| {
-        if !may_rebuild(run.with_untracked(|run| run.stage)) {
-            event.prevent_default();
-        }
-    };
-    view! {
-        <ActionForm action>
-            <input type="hidden" name="id" value=id.to_string()/>
-            <button class="button" type="submit" title=say!(run.retry_why) disabled=action.pending() on:click=ask>
-                {say!(run.retry)}
-            </button>
-        </ActionForm>
     }
     .into_any()
 }

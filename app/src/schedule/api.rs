@@ -11,7 +11,7 @@ use odooops::{
 };
 use odooops::{
     branch::BranchName,
-    id::ScheduleId,
+    id::{ProjectId, ScheduleId},
     project::Slug,
     schedule::{MaintenanceTask, SchedulePreview, ScheduleRun, ScheduleView},
 };
@@ -23,6 +23,8 @@ pub struct Schedules {
     pub schedules: Vec<ScheduleView>,
     /// Whether this person may add and change them.
     pub may_change: bool,
+    /// Whose news this page is kept current by; without one the platform's.
+    pub project_id: Option<ProjectId>,
     /// What a schedule of the project may build.
     pub branches: Vec<BranchName>,
 }
@@ -57,7 +59,7 @@ async fn load(
         None => (None, Vec::new()),
     };
     let may_change = authorise(conn, actor, Action::CreateSchedule(project)).await.is_ok();
-    Ok(Schedules { schedules, may_change, branches })
+    Ok(Schedules { schedules, may_change, project_id: project, branches })
 }
 
 /// How a pattern reads, and the next three times.

@@ -7,10 +7,12 @@ use super::{
 use crate::{
     error::Fault,
     say,
-    ui::{Dialog, Glyph, Icon},
+    ui::{Answer, Dialog, Question, Toasts, Warning},
     words,
 };
-use leptos::{form::ActionForm, leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
+use leptos::{
+    form::ActionForm, leptos_dom::helpers::TimeoutHandle, prelude::*, server_fn::ServerFn, task::spawn_local,
+};
 use odooops::{
     Error,
     branch::BranchName,
@@ -19,147 +21,187 @@ use odooops::{
 };
 use std::time::Duration;
 
+/// Where the words of a refusal belong.
+const FIELDS: [&str; 4] = ["name", "cron", "time_zone", "branch"];
+
+/// What is typed, and what the server said against it.
+#[derive(Clone, Copy)]
+struct Form {
+    cron: RwSignal<String>,
+    zone: RwSignal<String>,
+    refused: Signal<Option<Error>>,
+}
+
+impl Form {
+    fn of_field(self, field: &'static str) -> Signal<Option<String>> {
+        Signal::derive(move || match self.refused.get() {
+            Some(Error::Invalid { field: wrong, detail }) if wrong == field => Some(words::of_code(&detail)),
+            _ => None,
+        })
+    }
+
+    /// What is against none of the fields.
+    fn elsewhere(self) -> Option<String> {
+        let error = self.refused.get()?;
+        let at_field = matches!(&error, Error::Invalid { field, .. } if FIELDS.contains(&field.as_str()));
+        (!at_field).then(|| words::sentence(&error))
+    }
+}
+
+/// The refusal of an action. Done, a few words are said, the list is loaded again, and the dialog closes.
+fn answer_of<S>(
+    action: ServerAction<S>,
+    done: &'static str,
+    again: Callback<()>,
+    close: Callback<()>,
+) -> Signal<Option<Error>>
+where
+    S: ServerFn<Error = Fault> + Clone + Send + Sync + 'static,
+    S::Output: Clone + Send + Sync + 'static,
+{
+    let value = action.value();
+    Effect::new(move |_| {
+        if value.with(|value| matches!(value, Some(Ok(_)))) {
+            Toasts::get().done(done.to_owned());
+            again.run(());
+            close.run(());
+        }
+    });
+    Signal::derive(move || {
+        value.with(|value| value.as_ref().and_then(|value| value.as_ref().err().map(|fault| fault.0.clone())))
+    })
+}
+
+/// The actions of these dialogs are made with them: one that is opened again begins without the last one's refusal.
 #[component]
-pub fn ScheduleDialog(
+pub fn NewDialog(
     slug: Option<Slug>,
     branches: Vec<BranchName>,
-    create: ServerAction<CreateSchedule>,
-    change: ServerAction<ChangeSchedule>,
-    /// The one that is changed.
-    before: Option<ScheduleView>,
     page: String,
     close: Callback<()>,
+    again: Callback<()>,
 ) -> impl IntoView {
-    let name = before.as_ref().map(|before| before.name.clone()).unwrap_or_default();
-    let cron =
-        RwSignal::new(before.as_ref().map_or_else(|| "0 2 * * *".to_owned(), |before| before.cron.clone()));
-    let zone =
-        RwSignal::new(before.as_ref().map_or_else(|| "UTC".to_owned(), |before| before.time_zone.clone()));
-    if before.is_none() {
-        Effect::new(move |_| {
-            if let Some(own) = browser_zone() {
-                zone.set(own);
-            }
-        });
-    }
-    let error = Memo::new(move |_| {
-        let created =
-            create.value().with(|value| value.as_ref().and_then(|value| value.as_ref().err().cloned()));
-        created.or_else(|| {
-            change.value().with(|value| value.as_ref().and_then(|value| value.as_ref().err().cloned()))
-        })
+    let create = ServerAction::<CreateSchedule>::new();
+    let form = Form {
+        cron: RwSignal::new("0 2 * * *".to_owned()),
+        zone: RwSignal::new("UTC".to_owned()),
+        refused: answer_of(create, say!(schedule.created), again, close),
+    };
+    Effect::new(move |_| {
+        if let Some(own) = browser_zone() {
+            form.zone.set(own);
+        }
     });
-    let of_field = move |field: &'static str| {
-        Signal::derive(move || match error.get() {
-            Some(Fault(error)) => match &error {
-                Error::Invalid { field: wrong, .. } if wrong == field => Some(words::sentence(&error)),
-                _ => None,
-            },
-            None => None,
-        })
-    };
-    let elsewhere = move || {
-        let Fault(error) = error.get()?;
-        let at_field = matches!(&error, Error::Invalid { field, .. } if ["name", "cron", "time_zone", "branch"].contains(&field.as_str()));
-        (!at_field).then(|| words::sentence(&error))
-    };
-    let fields = move || {
-        view! {
-            <label class="field">
-                <span>{say!(schedule.name)}</span>
-                <input name="name" required maxlength="100" autocomplete="off" value=name.clone() autofocus/>
-                <Wrong text=of_field("name")/>
-            </label>
-            <label class="field">
-                <span>{say!(schedule.cron)}</span>
-                <input name="cron" class="mono" required maxlength="200" autocomplete="off" spellcheck="false"
-                    value=cron.get_untracked() prop:value=cron on:input=move |event| cron.set(event_target_value(&event))/>
-                <small>{say!(schedule.cron_hint)}</small>
-                <Wrong text=of_field("cron")/>
-            </label>
-            <label class="field">
-                <span>{say!(schedule.time_zone)}</span>
-                <input name="time_zone" required maxlength="64" autocomplete="off" spellcheck="false"
-                    value=zone.get_untracked() prop:value=zone on:input=move |event| zone.set(event_target_value(&event))/>
-                <Wrong text=of_field("time_zone")/>
-            </label>
-            <Preview cron zone/>
-            {move || elsewhere().map(|text| view! {
-                <p class="warning" role="alert"><Glyph icon=Icon::TriangleAlert/>{text}</p>
-            })}
-        }
-    };
-    match before {
-        Some(before) => view! {
-            <Dialog title=say!(schedule.edit_title, name = before.name).to_string() on_close=close close_href=page.clone()>
-                <ActionForm action=change attr:data-testid="schedule-form">
-                    <input type="hidden" name="id" value=before.id.to_string()/>
-                    {fields()}
-                    <Foot yes=say!(schedule.save) page close pending=change.pending()/>
-                </ActionForm>
-            </Dialog>
-        }
-        .into_any(),
-        None => view! {
-            <Dialog title=say!(schedule.new) on_close=close close_href=page.clone()>
-                <ActionForm action=create attr:data-testid="schedule-form">
-                    {match slug {
-                        Some(slug) => view! {
-                            <input type="hidden" name="project" value=slug.to_string()/>
-                            <label class="field">
-                                <span>{say!(schedule.branch)}</span>
-                                <select name="branch" required>
-                                    {branches.into_iter().map(|branch| {
-                                        let name = branch.to_string();
-                                        view! { <option value=name.clone()>{name.clone()}</option> }
-                                    }).collect_view()}
-                                </select>
-                                <small>{say!(schedule.branch_hint)}</small>
-                                <Wrong text=of_field("branch")/>
-                            </label>
-                        }
-                        .into_any(),
-                        None => view! {
-                            <label class="field">
-                                <span>{say!(schedule.does)}</span>
-                                <select name="task" required>
-                                    {MaintenanceTask::ALL.iter().map(|task| view! {
-                                        <option value=task.as_str()>{task_name(*task)}</option>
-                                    }).collect_view()}
-                                </select>
-                                <small>{say!(schedule.task_hint)}</small>
-                            </label>
-                        }
-                        .into_any(),
-                    }}
-                    {fields()}
-                    <Foot yes=say!(schedule.create) page close pending=create.pending()/>
-                </ActionForm>
-            </Dialog>
-        }
-        .into_any(),
+    let nothing_to_build = slug.is_some() && branches.is_empty();
+    let pending = Signal::derive(move || nothing_to_build || create.pending().get());
+    view! {
+        <Dialog title=say!(schedule.new) on_close=close close_href=page.clone()>
+            <ActionForm action=create attr:data-testid="schedule-form">
+                {match slug {
+                    Some(slug) => view! {
+                        <input type="hidden" name="project" value=slug.to_string()/>
+                        <Branches branches wrong=form.of_field("branch")/>
+                    }
+                    .into_any(),
+                    None => view! {
+                        <label class="field">
+                            <span>{say!(schedule.does)}</span>
+                            <select name="task" required>
+                                {MaintenanceTask::ALL.iter().map(|task| view! {
+                                    <option value=task.as_str()>{task_name(*task)}</option>
+                                }).collect_view()}
+                            </select>
+                            <small>{say!(schedule.task_hint)}</small>
+                        </label>
+                    }
+                    .into_any(),
+                }}
+                <Fields form name=String::new()/>
+                <Answer yes=say!(schedule.create) page on_close=close pending/>
+            </ActionForm>
+        </Dialog>
     }
+    .into_any()
+}
+
+#[component]
+pub fn EditDialog(
+    before: ScheduleView,
+    page: String,
+    close: Callback<()>,
+    again: Callback<()>,
+) -> impl IntoView {
+    let change = ServerAction::<ChangeSchedule>::new();
+    let form = Form {
+        cron: RwSignal::new(before.cron),
+        zone: RwSignal::new(before.time_zone),
+        refused: answer_of(change, say!(schedule.changed), again, close),
+    };
+    let title = say!(schedule.edit_title, name = before.name.clone()).to_string();
+    view! {
+        <Dialog title on_close=close close_href=page.clone()>
+            <ActionForm action=change attr:data-testid="schedule-form">
+                <input type="hidden" name="id" value=before.id.to_string()/>
+                <Fields form name=before.name/>
+                <Answer yes=say!(schedule.save) page on_close=close pending=change.pending()/>
+            </ActionForm>
+        </Dialog>
+    }
+    .into_any()
+}
+
+#[component]
+fn Branches(branches: Vec<BranchName>, wrong: Signal<Option<String>>) -> impl IntoView {
+    if branches.is_empty() {
+        return view! { <p class="strong" data-testid="no-branch">{say!(schedule.no_branch)}</p> }.into_any();
+    }
+    view! {
+        <label class="field">
+            <span>{say!(schedule.branch)}</span>
+            <select name="branch" required>
+                {branches.into_iter().map(|branch| {
+                    let name = branch.to_string();
+                    view! { <option value=name.clone()>{name.clone()}</option> }
+                }).collect_view()}
+            </select>
+            <small>{say!(schedule.branch_hint)}</small>
+            <Wrong text=wrong/>
+        </label>
+    }
+    .into_any()
+}
+
+#[component]
+fn Fields(form: Form, name: String) -> impl IntoView {
+    let Form { cron, zone, .. } = form;
+    view! {
+        <label class="field">
+            <span>{say!(schedule.name)}</span>
+            <input name="name" required maxlength="100" autocomplete="off" value=name autofocus/>
+            <Wrong text=form.of_field("name")/>
+        </label>
+        <label class="field">
+            <span>{say!(schedule.cron)}</span>
+            <input name="cron" class="mono" required maxlength="200" autocomplete="off" spellcheck="false"
+                value=cron.get_untracked() prop:value=cron on:input=move |event| cron.set(event_target_value(&event))/>
+            <small>{say!(schedule.cron_hint)}</small>
+            <Wrong text=form.of_field("cron")/>
+        </label>
+        <label class="field">
+            <span>{say!(schedule.time_zone)}</span>
+            <input name="time_zone" required maxlength="64" autocomplete="off" spellcheck="false"
+                value=zone.get_untracked() prop:value=zone on:input=move |event| zone.set(event_target_value(&event))/>
+            <Wrong text=form.of_field("time_zone")/>
+        </label>
+        <Preview cron zone/>
+        {move || form.elsewhere().map(|text| view! { <Warning text/> })}
+    }
+    .into_any()
 }
 
 #[component]
 fn Wrong(text: Signal<Option<String>>) -> impl IntoView {
     move || text.get().map(|text| view! { <small class="wrong" role="alert">{text}</small> })
-}
-
-#[component]
-fn Foot(
-    yes: &'static str,
-    page: String,
-    close: Callback<()>,
-    #[prop(into)] pending: Signal<bool>,
-) -> impl IntoView {
-    view! {
-        <footer class="dialog-foot">
-            <a class="button" href=page on:click=move |event| { event.prevent_default(); close.run(()) }>{say!(ui.cancel)}</a>
-            <button class="button primary" type="submit" disabled=pending>{yes}</button>
-        </footer>
-    }
-    .into_any()
 }
 
 /// What is typed is asked about once it stands still.
@@ -220,19 +262,18 @@ fn browser_zone() -> Option<String> {
 #[component]
 pub fn Deletion(
     schedule: ScheduleView,
-    action: ServerAction<DeleteSchedule>,
     page: String,
     close: Callback<()>,
+    again: Callback<()>,
 ) -> impl IntoView {
+    let action = ServerAction::<DeleteSchedule>::new();
     let title = say!(schedule.delete_title, name = schedule.name).to_string();
     view! {
-        <Dialog title on_close=close close_href=page.clone()>
-            <ActionForm action attr:data-testid="delete-schedule">
-                <input type="hidden" name="id" value=schedule.id.to_string()/>
-                <p>{say!(schedule.delete_text)}</p>
-                <Foot yes=say!(schedule.delete_yes) page close pending=action.pending()/>
-            </ActionForm>
-        </Dialog>
+        <Question title action yes=say!(schedule.delete_yes) done=say!(schedule.deleted) page
+            testid="delete-schedule" on_close=close then=again>
+            <input type="hidden" name="id" value=schedule.id.to_string()/>
+            <p>{say!(schedule.delete_text)}</p>
+        </Question>
     }
     .into_any()
 }

@@ -1,13 +1,14 @@
 //! The schedules of a project, and all of them for the platform's administrators. Chunks of their own.
 
 use super::{
-    api::{self, ChangeSchedule, CreateSchedule, DeleteSchedule, EnableSchedule, RunSchedule, Schedules},
-    dialog::{Deletion, ScheduleDialog},
+    api::{self, EnableSchedule, RunSchedule, Schedules},
+    dialog::{Deletion, EditDialog, NewDialog},
     row::Row,
 };
 use crate::{
     admin::{AdminPage, Outcome, keep_fresh},
     error::Fault,
+    live::Topic,
     say,
     ui::{Empty, Failure, Glyph, Icon, Skeleton, Toasts},
 };
@@ -28,12 +29,7 @@ impl LazyRoute for PlatformSchedulesPage {
     }
 
     fn view(_page: Self) -> AnyView {
-        view! {
-            <AdminPage title=say!(schedule.title) about=say!(schedule.about_platform)>
-                <Load slug=Signal::stored(Ok(None))/>
-            </AdminPage>
-        }
-        .into_any()
+        view! { <Page slug=Signal::stored(Ok(None)) about=say!(schedule.about_platform)/> }.into_any()
     }
 }
 
@@ -52,35 +48,60 @@ impl LazyRoute for ProjectSchedulesPage {
             // What cannot be a slug names no project.
             Slug::parse(&slug).map(Some).map_err(|_| Fault(Error::not_found("project")))
         });
-        view! {
-            <AdminPage title=say!(schedule.title) about=say!(schedule.about)>
-                <Load slug=slug.into()/>
-            </AdminPage>
-        }
-        .into_any()
+        view! { <Page slug=slug.into() about=say!(schedule.about)/> }.into_any()
     }
 }
 
+type Loaded = Result<(Option<Slug>, Schedules), Fault>;
+
 #[component]
-fn Load(slug: Signal<Result<Option<Slug>, Fault>>) -> impl IntoView {
-    let loaded = Resource::new(
+fn Page(slug: Signal<Result<Option<Slug>, Fault>>, about: &'static str) -> impl IntoView {
+    let loaded: Resource<Loaded> = Resource::new(
         move || slug.get(),
         |slug| async move {
             let slug = slug?;
-            Ok::<_, Fault>((slug.clone(), api::schedules(slug).await?))
+            Ok((slug.clone(), api::schedules(slug).await?))
         },
     );
+    let open = RwSignal::new(open_by_address());
     view! {
-        <Suspense fallback=|| view! { <Skeleton lines=6/> }>
+        <AdminPage title=say!(schedule.title) about action=move || view! { <Add loaded open/> }>
+            <Suspense fallback=|| view! { <Skeleton lines=6/> }>
+                {move || Suspend::new(async move {
+                    match loaded.await {
+                        Ok((slug, first)) => view! { <List slug first open/> }.into_any(),
+                        Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
+                    }
+                })}
+            </Suspense>
+        </AdminPage>
+    }
+    .into_any()
+}
+
+/// For those who may.
+#[component]
+fn Add(loaded: Resource<Loaded>, open: RwSignal<Option<Open>>) -> impl IntoView {
+    let link = move |slug: Option<Slug>| {
+        view! {
+            <a class="button primary" href=format!("{}?new", page_of(slug.as_ref())) data-testid="new-schedule"
+                on:click=move |event| { event.prevent_default(); open.set(Some(Open::New)) }>
+                <Glyph icon=Icon::Plus/>{say!(schedule.new)}
+            </a>
+        }
+    };
+    view! {
+        <Suspense>
             {move || Suspend::new(async move {
-                match loaded.await {
-                    Ok((slug, first)) => view! { <List slug first/> }.into_any(),
-                    Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
-                }
+                let (slug, first) = loaded.await.ok()?;
+                first.may_change.then(|| link(slug))
             })}
         </Suspense>
     }
-    .into_any()
+}
+
+fn page_of(slug: Option<&Slug>) -> String {
+    slug.map_or_else(|| "/admin/schedules".to_owned(), |slug| format!("/projects/{slug}/schedules"))
 }
 
 /// What a dialog is open about.
@@ -111,65 +132,41 @@ pub struct Deeds {
 }
 
 #[component]
-fn List(slug: Option<Slug>, first: Schedules) -> impl IntoView {
+fn List(slug: Option<Slug>, first: Schedules, open: RwSignal<Option<Open>>) -> impl IntoView {
+    // The platform's own news are for its administrators only.
+    let topic = first.project_id.map_or(Topic::Platform, Topic::Board);
     let shown = RwSignal::new(first);
     let asked = slug.clone();
-    let again = keep_fresh(shown, move || api::schedules(asked.clone()));
-    let open = RwSignal::new(open_by_address());
-    let page = slug
-        .as_ref()
-        .map_or_else(|| "/admin/schedules".to_owned(), |slug| format!("/projects/{slug}/schedules"));
+    let again = keep_fresh(shown, topic, move || api::schedules(asked.clone()));
+    let page = page_of(slug.as_ref());
     let deeds = Deeds { run: ServerAction::new(), enable: ServerAction::new(), open };
-    let create = ServerAction::<CreateSchedule>::new();
-    let change = ServerAction::<ChangeSchedule>::new();
-    let delete = ServerAction::<DeleteSchedule>::new();
     let close = Callback::new(move |()| open.set(None));
-    let closed = Callback::new(move |()| {
-        open.set(None);
-        again.run(());
-    });
     tell_of_run(deeds.run, again);
     let may_change = Memo::new(move |_| shown.with(|shown| shown.may_change));
     let find = move |id: ScheduleId| {
         shown.with_untracked(|shown| shown.schedules.iter().find(|one| one.id == id).cloned())
     };
     let of_platform = slug.is_none();
-    let (new_href, dialog_page) = (format!("{page}?new"), page.clone());
-    let add = move || {
-        view! {
-            <a class="button primary" href=new_href.clone() data-testid="new-schedule"
-                on:click=move |event| { event.prevent_default(); open.set(Some(Open::New)) }>
-                <Glyph icon=Icon::Plus/>{say!(schedule.new)}
-            </a>
-        }
-    };
+    let dialog_page = page.clone();
     let dialog = move || {
         let (page, slug) = (dialog_page.clone(), slug.clone());
-        match open.get()? {
+        Some(match open.get()? {
             Open::New => {
                 let branches = shown.with_untracked(|shown| shown.branches.clone());
-                Some(
-                    view! { <ScheduleDialog slug branches create change before=None page close/> }.into_any(),
-                )
+                view! { <NewDialog slug branches page close again/> }.into_any()
             }
             Open::Edit(id) => {
-                let before = Some(find(id)?);
-                Some(
-                    view! { <ScheduleDialog slug branches=Vec::new() create change before page close/> }
-                        .into_any(),
-                )
+                let before = find(id)?;
+                view! { <EditDialog before page close again/> }.into_any()
             }
             Open::Delete(id) => {
                 let schedule = find(id)?;
-                Some(view! { <Deletion schedule action=delete page close/> }.into_any())
+                view! { <Deletion schedule page close again/> }.into_any()
             }
-        }
+        })
     };
     view! {
         <Outcome action=deeds.enable done=say!(schedule.changed) then=again/>
-        <Outcome action=delete done=say!(schedule.deleted) then=closed/>
-        <Done create change closed/>
-        <Show when=move || may_change.get()><p class="list-action">{add.clone()}</p></Show>
         <Show when=move || shown.with(|shown| shown.schedules.is_empty())>
             <Empty title=say!(schedule.empty_title) text=say!(schedule.empty)>""</Empty>
         </Show>
@@ -193,27 +190,6 @@ fn List(slug: Option<Slug>, first: Schedules) -> impl IntoView {
         {dialog}
     }
     .into_any()
-}
-
-/// A dialog that was refused stays open with the reason; one that was done closes.
-#[component]
-fn Done(
-    create: ServerAction<CreateSchedule>,
-    change: ServerAction<ChangeSchedule>,
-    closed: Callback<()>,
-) -> impl IntoView {
-    Effect::new(move |_| {
-        if create.value().with(|value| matches!(value, Some(Ok(_)))) {
-            Toasts::get().done(say!(schedule.created).to_owned());
-            closed.run(());
-        }
-    });
-    Effect::new(move |_| {
-        if change.value().with(|value| matches!(value, Some(Ok(())))) {
-            Toasts::get().done(say!(schedule.changed).to_owned());
-            closed.run(());
-        }
-    });
 }
 
 /// Asked for and nothing came of it is no error, and has a reason.

@@ -1,5 +1,6 @@
 use super::page::{Deeds, Open};
 use crate::{
+    admin::words::named,
     say,
     ui::{Menu, TimeAgo, VerdictMark},
 };
@@ -58,6 +59,7 @@ pub fn Row(
     let (built_in, page) = (schedule.built_in, StoredValue::new(page));
     let label = say!(schedule.menu, name = schedule.name.clone()).to_string();
     let name = schedule.name.clone();
+    let run_label = StoredValue::new(named(say!(schedule.run_now), &name));
     view! {
         <tr data-schedule=name>
             <td data-label=say!(schedule.name)>
@@ -82,7 +84,7 @@ pub fn Row(
                 <Show when=move || may_change.get()>
                     <ActionForm action=deeds.run>
                         <input type="hidden" name="id" value=id.to_string()/>
-                        <button class="button small-button" type="submit">{say!(schedule.run_now)}</button>
+                        <button class="button small-button" type="submit" aria-label=run_label.get_value()>{say!(schedule.run_now)}</button>
                     </ActionForm>
                     <Menu label=label.clone()>
                         <ActionForm action=deeds.enable>

@@ -2,6 +2,7 @@
 
 mod avatar;
 mod button;
+mod confirm;
 mod dialog;
 mod failure;
 mod icon;
@@ -16,6 +17,7 @@ mod verdict;
 
 pub use avatar::Avatar;
 pub use button::{CopyButton, copy};
+pub use confirm::{Answer, Ask, Question, Told, Warning, asked_by_address};
 pub use dialog::Dialog;
 pub use failure::{Empty, Failure, Refusal};
 pub use icon::{Glyph, Icon};

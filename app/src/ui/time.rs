@@ -30,6 +30,10 @@ impl Now {
     pub fn get() -> i64 {
         use_context::<Self>().map_or_else(clock, |now| now.0.get())
     }
+
+    pub fn get_untracked() -> i64 {
+        use_context::<Self>().map_or_else(clock, |now| now.0.get_untracked())
+    }
 }
 
 fn clock() -> i64 {

@@ -43,6 +43,7 @@ fn host(name: &str) -> HostView {
         revoked_at: None,
         joined_at: None,
         environments: 0,
+        production_environments: 0,
         workers: vec![worker],
     }
 }

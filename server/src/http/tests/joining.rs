@@ -51,6 +51,41 @@ async fn threat_hosts_only_platform_administrators_let_machines_in_and_cut_them_
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (409, "host.no_listener"));
 }
 
+/// The command line and the API have the name written out; in the console it was a click.
+#[tokio::test]
+async fn who_cuts_production_off_in_the_console_repeats_the_hosts_name() {
+    let f = Fixture::new().await;
+    sqlx::query!(
+        "with host as (
+             insert into ops.hosts (name, db_role, joined_at) values ('far', 'ops_host_' || repeat('ab', 16), now())
+             returning id
+         )
+         update ops.environments e set host_id = host.id, stage = 'production', state = 'running' from host
+         where e.id = $1",
+        f.environment.0
+    )
+    .execute(&mut f.superuser().await)
+    .await
+    .unwrap();
+    let hosts = f.browse(Who::Platform, Method::GET, "/api/console/platform/hosts", None).await.json();
+    let far = hosts.as_array().unwrap().iter().find(|host| host["name"] == "far").unwrap();
+    assert_eq!((&far["environments"], &far["production_environments"]), (&json!(1), &json!(1)));
+    let revoke = async |form: &str| {
+        let form = Some(form.to_owned());
+        f.browse(Who::Platform, Method::POST, "/api/console/platform/revoke", form).await
+    };
+    for form in ["name=far", "name=far&repeat=", "name=far&repeat=near"] {
+        let refused = revoke(form).await;
+        assert_eq!(refused.status, 422, "{form}: {}", refused.text);
+        assert!(refused.text.contains("host.repeat"), "{form}: {}", refused.text);
+    }
+    let done = revoke("name=far&repeat=far").await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    let revoked =
+        sqlx::query_scalar!(r#"select revoked_at is not null as "is!" from ops.hosts where name = 'far'"#);
+    assert!(revoked.fetch_one(&mut f.superuser().await).await.unwrap());
+}
+
 #[tokio::test]
 async fn threat_02_docker_an_environments_administrator_is_for_who_may_connect() {
     let f = Fixture::new().await;
