@@ -149,9 +149,9 @@ fn is_production(run: RwSignal<RunView>) -> bool {
 fn AskFirst(run: RwSignal<RunView>, deed: Deed, deeds: Deeds, children: Children) -> impl IntoView {
     let page = run.with_untracked(|run| build_href(&run.project_slug, run.id));
     let why = match deed {
-        Deed::Cancel => None,
-        Deed::Rebuild => Some(say!(run.rebuild_why).to_owned()),
-        Deed::Retry => Some(say!(run.retry_why).to_owned()),
+        Deed::Cancel => say!(run.cancel_why),
+        Deed::Rebuild => say!(run.rebuild_why),
+        Deed::Retry => say!(run.retry_why),
     };
     view! {
         <Ask asked=deeds.asked about=deed href=format!("{page}?ask={}", deed.as_str()) title=why>{children()}</Ask>

@@ -66,6 +66,7 @@ where
         + Send
         + Sync
         + 'static,
+    P: 'static,
     S::Output: Clone + Send + Sync + 'static,
     S::Client: Client<Fault>,
     <<S::Client as Client<Fault>>::Request as ClientReq<Fault>>::FormData: From<FormData>,
