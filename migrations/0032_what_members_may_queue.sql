@@ -83,6 +83,34 @@ alter policy runs_insert on ops.runs with check (
     and (requested_by is null or requested_by = ops.current_user_id() or ops.is_platform_admin())
 );
 alter policy environments_update on ops.environments using (ops.can_destroy(project_id, stage));
+
+-- A branch's builds and environments go with it, production's environments but by hand.
+create function ops.branch_deleted() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+declare
+    v_run uuid;
+begin
+    if not ops.can_destroy(new.project_id, new.stage) then
+        raise exception 'your role in this project may not delete branches of this stage' using errcode = '42501';
+    end if;
+    -- First what is still built, and locked: what was published meanwhile is then seen as running.
+    for v_run in
+        select id from ops.runs where branch_id = new.id and status in ('queued', 'claimed', 'running')
+        order by id for update
+    loop
+        perform ops.cancel_run(v_run);
+    end loop;
+    update ops.environments set state = 'destroying'
+    where branch_id = new.id and stage <> 'production' and state in ('running', 'stopped', 'failed');
+    return null;
+end
+$$;
+create trigger branches_deleted after update of deleted_at on ops.branches
+    for each row when (old.deleted_at is null and new.deleted_at is not null)
+    execute function ops.branch_deleted();
+
 alter table ops.schedules
     drop constraint schedules_platform_kind,
     add constraint schedules_platform_kind check ((project_id is null) = (kind = 'maintenance'));

@@ -142,12 +142,21 @@ async fn schedule_of(conn: &mut PgConnection, actor: &Actor, id: ScheduleId) -> 
     Ok(project.map(Into::into))
 }
 
-/// Whether a push may move this branch, new ones included.
+/// What a push does to a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushes {
+    /// New ones included.
+    Commits,
+    Deletion,
+}
+
+/// Whether a push may do this to the branch.
 pub async fn authorise_push(
     conn: &mut PgConnection,
     actor: &Actor,
     project: ProjectId,
     branch: &str,
+    what: Pushes,
 ) -> Result<()> {
     authorise(conn, actor, Action::Push(project)).await?;
     let stage = sqlx::query_scalar!(
@@ -157,7 +166,12 @@ pub async fn authorise_push(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    allow(role_in(conn, project).await?, Tool::Push, stage.unwrap_or(Stage::Development))
+    let tool = match what {
+        Pushes::Commits => Tool::Push,
+        // Its environments go with it.
+        Pushes::Deletion => Tool::Delete,
+    };
+    allow(role_in(conn, project).await?, tool, stage.unwrap_or(Stage::Development))
 }
 
 fn allow(role: Role, tool: Tool, stage: Stage) -> Result<()> {

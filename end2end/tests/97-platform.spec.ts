@@ -89,6 +89,8 @@ test('while its worker drains a run waits in the queue, says why, and goes on af
   await page.getByTestId('rebuilt').getByRole('link').click();
   await expect(page).not.toHaveURL(new RegExp(run));
   const again = page.url().split('/').at(-1) ?? '';
+  // The address changes before the page does.
+  await expect(page.getByTestId('verdict')).not.toHaveText('Canceled', { timeout: WITHIN_A_SECOND });
   await page.getByText('Events', { exact: true }).click();
   await ops.run('run', 'cancel', again);
   await expect(page.getByTestId('verdict')).toHaveText('Canceled', { timeout: WITHIN_A_SECOND });

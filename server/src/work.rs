@@ -55,7 +55,14 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     let listening = SocketFile::bind(&shop.config.worker_socket())?;
     let listening = tokio::spawn(listening.listen(private::router(private), &stop.at_once));
     tracing::info!(worker = %shop.name, "waiting for runs");
-    let leading = tokio::spawn(keep_leading(shop.pool.clone(), shop.name.clone(), stop.drain.clone()));
+    // The console's machine leads.
+    let leads = Identity::of(&shop.config)?.is_none();
+    let leading = keep_leading(shop.pool.clone(), shop.name.clone(), stop.drain.clone());
+    let leading = tokio::spawn(async move {
+        if leads {
+            leading.await;
+        }
+    });
     let worked = work(shop, stop.clone()).await;
     stop.at_once.cancel();
     let _ = leading.await;

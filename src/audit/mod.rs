@@ -15,16 +15,14 @@ pub struct Entry<'a> {
 
 pub async fn record_in_txn(conn: &mut PgConnection, actor: &Actor, entry: Entry<'_>) -> Result<()> {
     sqlx::query!(
-        "insert into ops.audit_log (user_id, project_id, action, object_type, object_id, outcome, detail)
-         values ($1, $2, $3, $4, $5, 'allowed', $6)",
-        actor.user_id.0,
+        r#"select ops.audit($1, $2, $3, $4, $5) as "done: ()""#,
         entry.project.map(|p| p.0),
         entry.action,
         entry.object_type,
         entry.object_id,
         entry.detail
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
     Ok(())
 }

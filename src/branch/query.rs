@@ -197,24 +197,7 @@ pub async fn mark_deleted(
         project.0,
         name.as_str()
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    if let Some(id) = id {
-        // First what is still built, and locked: what was published meanwhile is then seen as running.
-        let open = sqlx::query_scalar!(
-            "select id from ops.runs where branch_id = $1 and status in ('queued', 'claimed', 'running') for update",
-            id
-        );
-        for run in open.fetch_all(&mut *conn).await? {
-            sqlx::query!(r#"select ops.cancel_run($1) as "run: ()""#, run).fetch_one(&mut *conn).await?;
-        }
-        sqlx::query!(
-            "update ops.environments set state = 'destroying'
-             where branch_id = $1 and stage <> 'production' and state in ('running', 'stopped', 'failed')",
-            id
-        )
-        .execute(conn)
-        .await?;
-    }
     Ok(id.map(Into::into))
 }

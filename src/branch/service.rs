@@ -1,7 +1,7 @@
 use super::{Board, BranchName, CommitLine, Move, Moved, OnPush, Piece, Stage, Target, decide_drop, query};
 use crate::{
     Error, Result,
-    access::{self, Action, Actor, authorise, authorise_push},
+    access::{self, Action, Actor, Pushes, authorise, authorise_push},
     audit,
     error::Detail,
     git::{Repositories, merge_branches},
@@ -45,7 +45,8 @@ pub async fn branch_pushed_in_txn(
     project: ProjectId,
     pushed: &PushedBranch,
 ) -> Result<Option<RunId>> {
-    authorise_push(conn, actor, project, pushed.name.as_str()).await?;
+    let what = if pushed.head.is_some() { Pushes::Commits } else { Pushes::Deletion };
+    authorise_push(conn, actor, project, pushed.name.as_str(), what).await?;
     let Some(head) = &pushed.head else {
         if let Some(id) = query::mark_deleted(conn, project, &pushed.name).await? {
             record(conn, actor, "branch.delete", project, id, json!({ "branch": pushed.name })).await?;

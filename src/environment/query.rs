@@ -4,6 +4,7 @@ use crate::{
     branch::{BranchName, CommitSha, Stage},
     id::{BranchId, EnvironmentId, HostId, ProjectId, RunId},
     project::Slug,
+    queue::{self, Claim},
     urls::Urls,
 };
 use chrono::{DateTime, Utc};
@@ -49,49 +50,41 @@ pub fn hostname(slug: &Slug, branch: Option<&BranchName>, run: RunId) -> String 
 }
 
 /// The environment of a run, made when the run is first tried and found again when it is retried. It is on the host of
-/// the worker that holds the run.
-pub async fn create_for_run(conn: &mut PgConnection, run: RunId) -> Result<Environment> {
-    let host = sqlx::query_scalar!("select ops.place_environment($1)", run.0).fetch_one(&mut *conn).await?;
-    if let Some(environment) = by_run(conn, run).await? {
-        return Ok(environment);
-    }
+/// the worker that holds the run. Locks the run until the transaction ends.
+pub async fn create_for_run(
+    conn: &mut PgConnection,
+    claim: &Claim,
+) -> std::result::Result<Environment, queue::Error> {
+    let run = claim.id;
     let row = sqlx::query!(
-        r#"select r.project_id, r.branch_id, r.git_ref, r.commit_sha, p.slug, b.name as "branch?",
-               coalesce(r.params ->> 'stage', b.stage, 'development') as "stage!: Stage"
+        r#"select p.slug, b.name as "branch?"
            from ops.runs r join ops.projects p on p.id = r.project_id
            left join ops.branches b on b.id = r.branch_id where r.id = $1"#,
         run.0
     )
-    .fetch_optional(&mut *conn)
-    .await?
-    .ok_or(Error::not_found("run"))?;
-    let id = EnvironmentId::new();
-    let branch = row.branch.as_deref().map(BranchName::parse).transpose()?;
-    sqlx::query!(
-        "insert into ops.environments
-             (id, project_id, branch_id, run_id, stage, git_ref, commit_sha, database_name, hostname, host_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        id.0,
-        row.project_id,
-        row.branch_id,
-        run.0,
-        row.stage.as_str(),
-        row.git_ref,
-        row.commit_sha,
-        format!("env_{}", id.0.simple()),
-        hostname(&Slug::parse(&row.slug)?, branch.as_ref(), run),
-        host
-    )
-    .execute(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    let done = sqlx::query!("update ops.runs set environment_id = $2 where id = $1", run.0, id.0)
-        .execute(&mut *conn)
-        .await?;
-    one_row(done.rows_affected())?;
-    by_run(conn, run).await?.ok_or(Error::not_found("environment"))
+    let id = EnvironmentId::new();
+    let unreadable = |error| sqlx::Error::Decode(Box::new(error));
+    let slug = Slug::parse(&row.slug).map_err(unreadable)?;
+    let branch = row.branch.as_deref().map(BranchName::parse).transpose().map_err(unreadable)?;
+    sqlx::query!(
+        r#"select ops.create_environment($1, $2, $3, $4, $5) as "id!""#,
+        run.0,
+        claim.lease,
+        id.0,
+        format!("env_{}", id.0.simple()),
+        hostname(&slug, branch.as_ref(), run)
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    Ok(by_run(conn, run).await?.ok_or(sqlx::Error::RowNotFound)?)
 }
 
-pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Environment>> {
+pub async fn by_run(
+    conn: &mut PgConnection,
+    run: RunId,
+) -> std::result::Result<Option<Environment>, sqlx::Error> {
     let environment = sqlx::query_as!(
         Environment,
         r#"select id as "id: EnvironmentId", project_id as "project_id: ProjectId", branch_id as "branch_id: BranchId",
@@ -101,7 +94,7 @@ pub async fn by_run(conn: &mut PgConnection, run: RunId) -> Result<Option<Enviro
            from ops.environments where run_id = $1 order by created_at desc limit 1"#,
         run.0
     );
-    Ok(environment.fetch_optional(conn).await?)
+    environment.fetch_optional(conn).await
 }
 
 /// Environments that no host was written down for are on this one.

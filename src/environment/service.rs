@@ -1,7 +1,7 @@
 use super::{EnvironmentSummary, query};
 use crate::{
     Error, Result,
-    access::{Action, Actor, authorise, authorise_push, begin_as},
+    access::{Action, Actor, Pushes, authorise, authorise_push, begin_as},
     audit,
     branch::{self, BranchName, CommitLine, Stage},
     error::Detail,
@@ -36,7 +36,7 @@ pub async fn create_in_txn(
     commit: Option<&CommitLine>,
 ) -> Result<RunId> {
     let project = project::service::resolve(conn, actor, slug).await?;
-    authorise_push(conn, actor, project, branch.as_str()).await?;
+    authorise_push(conn, actor, project, branch.as_str(), Pushes::Commits).await?;
     if stage == Stage::Production {
         return Err(Error::conflict(Detail::new("environment.production_by_branch")));
     }

@@ -5,7 +5,7 @@ use crate::hook::{Answer, Push, RefUpdate};
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use odooops::{
     Error,
-    access::{self, Action, Actor},
+    access::{self, Action, Actor, Pushes},
     branch::{self, BranchName, Stage, service::PushedBranch},
     git::{Repositories, hold_heads_in_txn},
     project::Slug,
@@ -79,7 +79,10 @@ async fn judge(state: &HookState, push: &Push) -> Result<Vec<String>, Error> {
             Ok(Ref::Branch(name)) => {
                 let stage = known.iter().find(|b| b.name == name).map(|b| b.stage);
                 match history_rule(update, stage) {
-                    Ok(()) => may_push(&mut txn, &actor, push, &name).await?,
+                    Ok(()) => {
+                        let what = if update.new.is_some() { Pushes::Commits } else { Pushes::Deletion };
+                        may_push(&mut txn, &actor, push, &name, what).await?
+                    }
                     refused => refused,
                 }
             }
@@ -97,11 +100,15 @@ async fn may_push(
     actor: &Actor,
     push: &Push,
     name: &BranchName,
+    what: Pushes,
 ) -> Result<Result<(), String>, Error> {
-    match access::authorise_push(conn, actor, push.project_id, name.as_str()).await {
+    match access::authorise_push(conn, actor, push.project_id, name.as_str(), what).await {
         Ok(()) => Ok(Ok(())),
         Err(Error::Forbidden { .. }) => {
-            Ok(Err("your role may not push to a branch of this stage.".to_owned()))
+            Ok(Err(match what {
+                Pushes::Commits => "your role may not push to a branch of this stage.".to_owned(),
+                Pushes::Deletion => "your role may not delete a branch of this stage.".to_owned(),
+            }))
         }
         Err(error) => Err(error),
     }

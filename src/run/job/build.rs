@@ -14,7 +14,7 @@ use crate::{
 pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> Result<(), JobError> {
     let progress = Progress { shop, claim };
     let mut txn = shop.pool.begin().await?;
-    let environment = environment::query::create_for_run(&mut txn, claim.id).await?;
+    let environment = environment::query::create_for_run(&mut txn, claim).await?;
     let limit = i64::try_from(shop.config.output_limit_bytes).unwrap_or(i64::MAX);
     queue::set_output_limit(&mut txn, claim.id, Some(limit)).await?;
     txn.commit().await?;
@@ -43,8 +43,10 @@ async fn steps(
     let claim = progress.claim;
     let sources = progress.step(Step::Sources, sources::check_out(progress, environment)).await?;
     let image = progress.step(Step::Image, image::prepare(progress, &sources)).await?;
-    environment::query::set_image(&mut *progress.shop.pool.acquire().await?, environment.id, &image.name)
-        .await?;
+    let mut txn = progress.shop.pool.begin().await?;
+    queue::hold(&mut txn, claim).await?;
+    environment::query::set_image(&mut txn, environment.id, &image.name).await?;
+    txn.commit().await?;
     let database =
         progress.step(Step::Database, database::create(progress, collectors, environment, &sources)).await?;
     let installed = install::run(progress, collectors, environment, &sources, &image, &database);
