@@ -382,14 +382,18 @@ create or replace function ops.project_role(p_project_id uuid) returns text
 language plpgsql stable security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
+declare
+    v_user uuid;
 begin
-    if ops.is_platform_admin() then
+    -- As ops.is_platform_admin, which is a question of its own.
+    if session_user not in ('ops_web', 'authenticator') and pg_has_role(session_user, 'ops_admin', 'member') then
         return 'owner';
     end if;
+    v_user := ops.current_user_id();
     return (
-        select m.role from ops.project_memberships m
-        join ops.users u on u.id = m.user_id and u.disabled_at is null
-        where m.project_id = p_project_id and m.user_id = ops.current_user_id()
+        select case when u.platform_admin then 'owner' else m.role end
+        from ops.users u left join ops.project_memberships m on m.user_id = u.id and m.project_id = p_project_id
+        where u.id = v_user and u.disabled_at is null
     );
 end
 $$;

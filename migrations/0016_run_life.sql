@@ -11,7 +11,7 @@ alter table ops.runs drop constraint runs_idempotency_key;
 create unique index runs_idempotency_key on ops.runs (project_id, idempotency_key) where idempotency_key is not null;
 -- What is under way is little: by its worker, and renewing a lease moves no index entry.
 drop index ops.runs_leased;
-create index runs_active on ops.runs (worker_id) where status in ('claimed', 'running');
+create index runs_active on ops.runs (worker_id, lease) where status in ('claimed', 'running');
 -- The first of a serial key, before those behind it.
 create index runs_queued_serial on ops.runs (serial_key, priority desc, queued_at, id)
     where status = 'queued' and serial_key is not null;
@@ -273,6 +273,10 @@ as $$
     )
 $$;
 
+-- No run is under way with a lease below this, so that counting a worker's runs does not meet all that it ever held
+-- while a long transaction keeps dead rows alive. It lies some leases back, for claims that have not committed yet.
+create sequence ops.lease_floor minvalue 0 start 0;
+
 -- Why a worker may claim nothing now; null when it may.
 -- In PL/pgSQL, which keeps its plan.
 create function ops.worker_hindrance(p_worker_id text) returns text
@@ -284,7 +288,9 @@ begin
         when h.revoked_at is not null then 'revoked'
         when w.draining_since is not null or b.stopping_since is not null then 'draining'
         when w.capacity <= (
-            select count(*) from ops.runs r where r.worker_id = w.id and r.status in ('claimed', 'running')
+            select count(*) from ops.runs r
+            where r.worker_id = w.id and r.status in ('claimed', 'running')
+              and r.lease >= (select last_value from ops.lease_floor)
         ) then 'full'
         when b.memory_free_bytes < h.min_free_memory_bytes then 'memory'
         when b.disk_free_bytes < h.min_free_disk_bytes then 'disk'
@@ -335,6 +341,7 @@ set search_path = pg_catalog, ops, pg_temp
 as $$
 declare
     v_oldest timestamptz;
+    v_lease bigint;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('ops.queue_floor', 0)) then
         return;
@@ -342,6 +349,10 @@ begin
     select min(queued_at) into v_oldest from ops.runs where status = 'queued';
     perform setval('ops.queue_floor', greatest((extract(epoch from
         least(coalesce(v_oldest, 'infinity'), clock_timestamp() - interval '10 seconds')) * 1000000)::bigint, 0));
+    -- The counter first: whoever takes a lease after that has a higher one.
+    select last_value - 1000 into v_lease from ops.lease_seq;
+    perform setval('ops.lease_floor', greatest(least(v_lease, (
+        select min(r.lease) from ops.runs r where r.status in ('claimed', 'running'))), 0));
 end
 $$;
 

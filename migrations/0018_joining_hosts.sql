@@ -191,32 +191,6 @@ comment on function ops.retire_older_environments(uuid) is
     'branch''s own stage replaces only its like: never production. '
     'Errors: P0002 unknown environment; 42501 missing right, or on another host.';
 
--- A run that is tried again may be on another host: what it builds is there from now on, and the remains on the first
--- host have no owner.
-create function ops.place_environment(p_run_id uuid) returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_worker text;
-    v_host uuid;
-begin
-    select r.worker_id, w.host_id into v_worker, v_host
-    from ops.runs r left join ops.workers w on w.id = r.worker_id
-    where r.id = p_run_id and r.status in ('claimed', 'running');
-    if not found then
-        raise exception 'no worker holds the run: %', p_run_id using errcode = '55000';
-    end if;
-    perform ops.require_worker_of(v_worker);
-    update ops.environments set host_id = v_host
-    where run_id = p_run_id and state = 'building' and host_id is distinct from v_host;
-    return v_host;
-end
-$$;
-comment on function ops.place_environment(uuid) is
-    'What the run builds is on the host of the worker that holds it; returns that host. '
-    'Errors: 55000 nobody holds the run; 42501 missing right.';
-
 create function ops.create_host_token(p_token_hash bytea, p_name text default null, p_labels text[] default '{}')
 returns timestamptz
 language plpgsql security definer
@@ -408,8 +382,7 @@ create trigger hosts_changed after update on ops.hosts for each row execute func
 
 grant execute on function ops.session_host(), ops.is_own_host(uuid) to ops_web, ops_worker, ops_admin;
 grant execute on function
-    ops.require_worker_of(text), ops.require_own_host(text, text), ops.retire_older_environments(uuid),
-    ops.place_environment(uuid)
+    ops.require_worker_of(text), ops.require_own_host(text, text), ops.retire_older_environments(uuid)
 to ops_worker, ops_admin;
 grant execute on function ops.create_host_token(bytea, text, text[]), ops.revoke_host(text) to ops_web, ops_admin;
 grant execute on function

@@ -49,7 +49,6 @@ comment on function ops.create_environment(uuid, bigint, uuid, text, text) is
     'The run''s environment, on the host of the worker that holds it; returns its id, not p_id when it was there already. '
     'Errors: P0002 unknown run; 55000 lease lost or wrong state; 23505 the name is taken; 42501 missing right.';
 grant execute on function ops.create_environment(uuid, bigint, uuid, text, text) to ops_worker, ops_admin;
-drop function ops.place_environment(uuid);
 revoke insert on ops.environments from ops_worker;
 revoke update (environment_id) on ops.runs from ops_worker;
 

@@ -1,6 +1,7 @@
-//! The audit trail: who did what to what. Written in the transaction of the act itself.
+//! The audit trail: who did what to what. Written in the transaction of the act itself, about the user whom it speaks
+//! for.
 
-use crate::{Result, access::Actor, id::ProjectId};
+use crate::{Result, id::ProjectId};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -13,7 +14,7 @@ pub struct Entry<'a> {
     pub detail: Value,
 }
 
-pub async fn record_in_txn(conn: &mut PgConnection, actor: &Actor, entry: Entry<'_>) -> Result<()> {
+pub async fn record_in_txn(conn: &mut PgConnection, entry: Entry<'_>) -> Result<()> {
     sqlx::query!(
         r#"select ops.audit($1, $2, $3, $4, $5) as "done: ()""#,
         entry.project.map(|p| p.0),

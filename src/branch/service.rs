@@ -49,7 +49,7 @@ pub async fn branch_pushed_in_txn(
     authorise_push(conn, actor, project, pushed.name.as_str(), what).await?;
     let Some(head) = &pushed.head else {
         if let Some(id) = query::mark_deleted(conn, project, &pushed.name).await? {
-            record(conn, actor, "branch.delete", project, id, json!({ "branch": pushed.name })).await?;
+            record(conn, "branch.delete", project, id, json!({ "branch": pushed.name })).await?;
         }
         return Ok(None);
     };
@@ -58,8 +58,7 @@ pub async fn branch_pushed_in_txn(
         return Ok(None);
     }
     let (id, stage, on_push) = query::upsert_head(conn, project, &pushed.name, head).await?;
-    record(conn, actor, "branch.push", project, id, json!({ "branch": pushed.name, "commit": head.sha }))
-        .await?;
+    record(conn, "branch.push", project, id, json!({ "branch": pushed.name, "commit": head.sha })).await?;
     if on_push == OnPush::Nothing {
         return Ok(None);
     }
@@ -136,7 +135,7 @@ async fn decide_in_txn(
                 return Err(Error::not_found("branch"));
             }
             let detail = json!({ "branch": branch.name, "from": branch.stage, "to": to });
-            record(conn, actor, "branch.move", project, id, detail).await?;
+            record(conn, "branch.move", project, id, detail).await?;
             let run = match (&branch.head, on_push) {
                 (Some(head), OnPush::New | OnPush::Update) => {
                     let new = NewBuild {
@@ -171,8 +170,7 @@ async fn rebuild_for_in_txn(
     let branches = query::list(conn, project, true).await?;
     let branch = branches.iter().find(|b| b.id == id).ok_or(Error::not_found("branch"))?;
     let head = branch.head.as_ref().ok_or_else(|| Error::conflict(Detail::new("branch.no_commit")))?;
-    record(conn, actor, "branch.rebuild", project, id, json!({ "branch": branch.name, "commit": head.sha }))
-        .await?;
+    record(conn, "branch.rebuild", project, id, json!({ "branch": branch.name, "commit": head.sha })).await?;
     let new = NewBuild {
         project,
         branch: Some(id),
@@ -222,7 +220,7 @@ pub async fn set_build_on_push_in_txn(
         return Err(Error::not_found("branch"));
     }
     let detail = json!({ "branch": branch.name, "from": branch.on_push, "to": on_push });
-    record(conn, actor, "branch.on_push", project, id, detail).await
+    record(conn, "branch.on_push", project, id, detail).await
 }
 
 /// Puts a branch in a stage without a build of its own: how the demo project begins.
@@ -249,7 +247,6 @@ pub async fn set_first_stage_in_txn(
 
 pub(crate) async fn record(
     conn: &mut PgConnection,
-    actor: &Actor,
     action: &str,
     project: ProjectId,
     branch: BranchId,
@@ -257,7 +254,6 @@ pub(crate) async fn record(
 ) -> Result<()> {
     audit::record_in_txn(
         conn,
-        actor,
         audit::Entry {
             action,
             object_type: "branch",

@@ -99,7 +99,7 @@ pub async fn connect(
         project: Some(project.into()),
         detail: json!({}),
     };
-    audit::record_in_txn(&mut txn, actor, entry).await?;
+    audit::record_in_txn(&mut txn, entry).await?;
     txn.commit().await?;
     Ok(there)
 }
@@ -120,7 +120,6 @@ pub async fn destroy_in_txn(conn: &mut PgConnection, actor: &Actor, id: Environm
         .await?;
     audit::record_in_txn(
         conn,
-        actor,
         audit::Entry {
             action: "environment.destroy",
             object_type: "environment",

@@ -35,5 +35,5 @@ pub async fn drain_in_txn(conn: &mut PgConnection, actor: &Actor, worker: &str, 
         project: None,
         detail: json!({}),
     };
-    audit::record_in_txn(conn, actor, entry).await
+    audit::record_in_txn(conn, entry).await
 }

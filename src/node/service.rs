@@ -51,7 +51,7 @@ pub async fn create_token_in_txn(
         project: None,
         detail: json!({ "labels": labels }),
     };
-    audit::record_in_txn(conn, actor, entry).await?;
+    audit::record_in_txn(conn, entry).await?;
     Ok(NewToken { text, expires_at })
 }
 
@@ -71,7 +71,7 @@ pub async fn revoke_in_txn(conn: &mut PgConnection, actor: &Actor, name: &str) -
         project: None,
         detail: json!({ "name": name }),
     };
-    audit::record_in_txn(conn, actor, entry).await?;
+    audit::record_in_txn(conn, entry).await?;
     Ok(host)
 }
 

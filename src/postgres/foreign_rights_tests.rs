@@ -4,7 +4,7 @@ use super::{
     rights_actors::{ACTORS, DATABASE, id, project, start},
     testing_cluster::TestCluster,
 };
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
 
 const HOST: &str = "ops_host_00000000000000000000000000000001";
 const COMMIT: &str = "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3";
@@ -108,7 +108,8 @@ async fn runs_are_of_their_own_project_and_stage() {
         ),
         (format!("select ops.queue_run('a', 'maintenance', 'x', '{COMMIT}')"), &nobody),
         (
-            "insert into ops.audit_log (action, object_type, outcome) values ('x', 'y', 'allowed')".to_owned(),
+            "insert into ops.audit_log (action, object_type, outcome) values ('x', 'y', 'allowed')"
+                .to_owned(),
             &nobody,
         ),
     ];
@@ -212,7 +213,8 @@ async fn a_joined_hosts_login_writes_of_its_own_work_only() {
     ] {
         assert_eq!(refusal(&mut host, &sql).await, None, "{sql}");
     }
-    let made = superuser.fetch_one("select count(*) from ops.environments where run_id is not null").await.unwrap();
+    let made =
+        superuser.fetch_one("select count(*) from ops.environments where run_id is not null").await.unwrap();
     assert_eq!(made.get::<i64, _>(0), 1);
 
     let (production, own_host) = (environment(11, 3), id(43, 0, 1));

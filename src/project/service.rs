@@ -45,7 +45,6 @@ async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewProject)
     query::insert(conn, id, &new.slug, name, new.remote_url.as_deref()).await?;
     audit::record_in_txn(
         conn,
-        actor,
         audit::Entry {
             action: "project.create",
             object_type: "project",

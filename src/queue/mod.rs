@@ -87,12 +87,14 @@ pub async fn register_worker(conn: &mut PgConnection, new: Registration<'_>) -> 
     Ok((host.into(), released.unwrap_or(0)))
 }
 
+/// Takes the next run and starts it, in one transaction.
 pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim>, Error> {
     let row = sqlx::query!(
-        r#"select id as "id!", lease as "lease!", attempt - handed_back as "attempt!", project_id as "project_id!", branch_id,
-               environment_id, kind as "kind!: RunKind", git_ref as "git_ref!", commit_sha as "commit_sha!",
-               params as "params!"
-           from ops.claim_next_run($1)"#,
+        r#"select c.id as "id!", c.lease as "lease!", c.attempt - c.handed_back as "attempt!",
+               c.project_id as "project_id!", c.branch_id, c.environment_id, c.kind as "kind!: RunKind",
+               c.git_ref as "git_ref!", c.commit_sha as "commit_sha!", c.params as "params!",
+               (ops.start_workflow_run(c.id, $1, c.lease)).status as "status!"
+           from ops.claim_next_run($1) c"#,
         worker
     )
     .fetch_optional(conn)
@@ -109,18 +111,6 @@ pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim
         commit_sha: row.commit_sha,
         params: row.params,
     }))
-}
-
-pub async fn start(conn: &mut PgConnection, claim: &Claim, worker: &str) -> Result<(), Error> {
-    sqlx::query!(
-        r#"select (ops.start_workflow_run($1, $2, $3)).status as "status!""#,
-        claim.id.0,
-        worker,
-        claim.lease
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(())
 }
 
 /// What a heartbeat learned of a run that is still held.

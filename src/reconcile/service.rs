@@ -33,7 +33,7 @@ pub async fn request_dry_run_in_txn(
         .fetch_all(&mut *conn)
         .await
         .map_err(unknown_or("host"))?;
-    record(conn, actor, "reconcile.dry_run", "host", host.map(|h| h.to_string()), json!({})).await?;
+    record(conn, "reconcile.dry_run", "host", host.map(|h| h.to_string()), json!({})).await?;
     Ok(ids.into_iter().map(Into::into).collect())
 }
 
@@ -58,7 +58,7 @@ pub async fn confirm_epoch_in_txn(conn: &mut PgConnection, actor: &Actor, host: 
             _ => unknown_or("host")(error),
         })?;
     let detail = json!({ "epoch": epoch });
-    record(conn, actor, "reconcile.confirm_epoch", "host", Some(host.to_string()), detail).await?;
+    record(conn, "reconcile.confirm_epoch", "host", Some(host.to_string()), detail).await?;
     Ok(epoch)
 }
 
@@ -80,7 +80,7 @@ pub async fn delete_quarantined_in_txn(
     if found.original_name != name {
         return Err(Error::invalid("name", Detail::new("reconcile.name").with("name", found.original_name)));
     }
-    request_end(conn, actor, &found, false).await
+    request_end(conn, &found, false).await
 }
 
 /// Has it put back under the name that it had.
@@ -91,15 +91,10 @@ pub async fn restore_quarantined_in_txn(
 ) -> Result<()> {
     authorise(conn, actor, Action::AdministerPlatform).await?;
     let found = query::quarantined(conn, id).await?.ok_or(Error::not_found("quarantine"))?;
-    request_end(conn, actor, &found, true).await
+    request_end(conn, &found, true).await
 }
 
-async fn request_end(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    found: &Quarantined,
-    restore: bool,
-) -> Result<()> {
+async fn request_end(conn: &mut PgConnection, found: &Quarantined, restore: bool) -> Result<()> {
     sqlx::query!(r#"select (ops.request_quarantine_end($1, $2)).id as "id!""#, found.id.0, restore)
         .fetch_one(&mut *conn)
         .await
@@ -109,12 +104,11 @@ async fn request_end(
         "kind": found.kind, "name": found.original_name, "environment": found.environment_id,
         "production": found.production,
     });
-    record(conn, actor, action, "quarantine", Some(found.id.to_string()), detail).await
+    record(conn, action, "quarantine", Some(found.id.to_string()), detail).await
 }
 
 async fn record(
     conn: &mut PgConnection,
-    actor: &Actor,
     action: &str,
     object_type: &str,
     object_id: Option<String>,
@@ -122,7 +116,7 @@ async fn record(
 ) -> Result<()> {
     let object_id = object_id.unwrap_or_else(|| "all".to_owned());
     let entry = audit::Entry { action, object_type, object_id, project: None, detail };
-    audit::record_in_txn(conn, actor, entry).await
+    audit::record_in_txn(conn, entry).await
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

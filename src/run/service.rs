@@ -47,7 +47,6 @@ pub async fn cancel_in_txn(conn: &mut PgConnection, actor: &Actor, id: RunId) ->
     };
     audit::record_in_txn(
         conn,
-        actor,
         audit::Entry {
             action: "run.cancel",
             object_type: "run",
@@ -81,7 +80,7 @@ pub async fn retry_in_txn(conn: &mut PgConnection, actor: &Actor, id: RunId) -> 
         project: Some(row.id.into()),
         detail: json!({ "run": new }),
     };
-    audit::record_in_txn(conn, actor, entry).await?;
+    audit::record_in_txn(conn, entry).await?;
     Ok((Slug::parse(&row.slug)?, new.into()))
 }
 

@@ -84,7 +84,7 @@ pub async fn create_in_txn(conn: &mut PgConnection, actor: &Actor, new: &NewSche
         created_by: actor.user_id,
     };
     query::insert(conn, row).await.map_err(taken(name))?;
-    record(conn, actor, "schedule.create", id, project, detail).await?;
+    record(conn, "schedule.create", id, project, detail).await?;
     Ok(id)
 }
 
@@ -138,7 +138,7 @@ pub async fn change_in_txn(
             return Err(Error::not_found("schedule"));
         }
         let detail = json!({ "name": name, "cron": cron, "time_zone": time_zone, "before": owner.name });
-        record(conn, actor, "schedule.change", id, owner.project_id, detail).await?;
+        record(conn, "schedule.change", id, owner.project_id, detail).await?;
     }
     match change.enabled {
         Some(enabled) => set_enabled_in_txn(conn, actor, id, enabled).await,
@@ -164,14 +164,14 @@ pub async fn set_enabled_in_txn(
         return Err(Error::not_found("schedule"));
     }
     let action = if enabled { "schedule.enable" } else { "schedule.disable" };
-    record(conn, actor, action, id, owner.project_id, json!({ "name": owner.name })).await
+    record(conn, action, id, owner.project_id, json!({ "name": owner.name })).await
 }
 
 /// Does now what it is for, stopped or not; when it is due next stays. A project's work is a run in the queue.
 pub async fn run_now_in_txn(conn: &mut PgConnection, actor: &Actor, id: ScheduleId) -> Result<ScheduleRun> {
     let owner = administered(conn, actor, id).await?;
     sqlx::query!(r#"select (ops.run_schedule($1)).id as "id!""#, id.0).fetch_one(&mut *conn).await?;
-    record(conn, actor, "schedule.run", id, owner.project_id, json!({ "name": owner.name })).await?;
+    record(conn, "schedule.run", id, owner.project_id, json!({ "name": owner.name })).await?;
     query::history(conn, id, 1).await?.pop().ok_or(Error::not_found("schedule"))
 }
 
@@ -183,7 +183,7 @@ pub async fn delete_in_txn(conn: &mut PgConnection, actor: &Actor, id: ScheduleI
     if !query::delete(conn, id).await? {
         return Err(Error::not_found("schedule"));
     }
-    record(conn, actor, "schedule.delete", id, owner.project_id, json!({ "name": owner.name })).await
+    record(conn, "schedule.delete", id, owner.project_id, json!({ "name": owner.name })).await
 }
 
 async fn administered(conn: &mut PgConnection, actor: &Actor, id: ScheduleId) -> Result<query::Owner> {
@@ -193,17 +193,12 @@ async fn administered(conn: &mut PgConnection, actor: &Actor, id: ScheduleId) ->
 
 async fn record(
     conn: &mut PgConnection,
-    actor: &Actor,
     action: &str,
     id: ScheduleId,
     project: Option<ProjectId>,
     detail: serde_json::Value,
 ) -> Result<()> {
     let object_id = id.to_string();
-    audit::record_in_txn(
-        conn,
-        actor,
-        audit::Entry { action, object_type: "schedule", object_id, project, detail },
-    )
-    .await
+    audit::record_in_txn(conn, audit::Entry { action, object_type: "schedule", object_id, project, detail })
+        .await
 }

@@ -1,7 +1,10 @@
 //! The queue of runs, by the functions that everybody calls: `queue_run` as a member of a project does it by the
 //! console's login, the rest as a worker's login does it.
 
-#![expect(clippy::disallowed_methods, reason = "the schema is applied by the measurement, not known to the compiler")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the schema is applied by the measurement, not known to the compiler"
+)]
 
 use super::cluster::Bench;
 use anyhow::{Context, Result, ensure};
@@ -67,8 +70,11 @@ impl Pair {
         Ok(query.bind("a94a8fe5ccb19ba61c4c0873d391e987982fbbd3").fetch_one(&mut self.member).await?)
     }
 
+    /// Claims and starts, as `ops work` does.
     pub async fn claim(&mut self) -> Result<Option<Held>> {
-        let query = sqlx::query("select id, lease from ops.claim_next_run($1)").bind(&self.name);
+        let sql = "select c.id, c.lease, (ops.start_workflow_run(c.id, $1, c.lease)).status
+                   from ops.claim_next_run($1) c";
+        let query = sqlx::query(sql).bind(&self.name);
         let row = query.fetch_optional(&mut self.worker).await?;
         Ok(row.map(|row| Held { id: row.get(0), lease: row.get(1) }))
     }
@@ -81,16 +87,6 @@ impl Pair {
                 .fetch_one(&mut self.worker)
                 .await?;
         ensure!(status == "succeeded", "the run ended {status}");
-        Ok(())
-    }
-
-    async fn start(&mut self, held: &Held) -> Result<()> {
-        sqlx::query("select (ops.start_workflow_run($1, $2, $3)).status")
-            .bind(held.id)
-            .bind(&self.name)
-            .bind(held.lease)
-            .fetch_one(&mut self.worker)
-            .await?;
         Ok(())
     }
 
@@ -113,7 +109,6 @@ impl Pair {
                 break (held, began.elapsed());
             }
         };
-        self.start(&held).await?;
         self.event(&held).await?;
         self.finish(&held).await?;
         Ok(took)
@@ -229,7 +224,6 @@ pub async fn pickups(bench: &Bench, count: usize) -> Result<Vec<Duration>> {
         let (held, time) = held.context("no notification in ten seconds")??;
         ensure!(queued? == held.id, "another run was claimed");
         took.push(time);
-        waiting.start(&held).await?;
         waiting.finish(&held).await?;
     }
     Ok(took)

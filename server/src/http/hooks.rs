@@ -104,12 +104,10 @@ async fn may_push(
 ) -> Result<Result<(), String>, Error> {
     match access::authorise_push(conn, actor, push.project_id, name.as_str(), what).await {
         Ok(()) => Ok(Ok(())),
-        Err(Error::Forbidden { .. }) => {
-            Ok(Err(match what {
-                Pushes::Commits => "your role may not push to a branch of this stage.".to_owned(),
-                Pushes::Deletion => "your role may not delete a branch of this stage.".to_owned(),
-            }))
-        }
+        Err(Error::Forbidden { .. }) => Ok(Err(match what {
+            Pushes::Commits => "your role may not push to a branch of this stage.".to_owned(),
+            Pushes::Deletion => "your role may not delete a branch of this stage.".to_owned(),
+        })),
         Err(error) => Err(error),
     }
 }

@@ -78,7 +78,6 @@ async fn docker_a_step_that_loses_the_daemon_is_tried_again_for_that_reason() {
     .unwrap();
     let mut conn = shop.pool.acquire().await.unwrap();
     let claim = queue::claim(&mut conn, "yard").await.unwrap().unwrap();
-    queue::start(&mut conn, &claim, "yard").await.unwrap();
     drop(conn);
     let progress = Progress { shop, claim: &claim };
     let (seen, mut sees) = tokio::sync::mpsc::unbounded_channel();

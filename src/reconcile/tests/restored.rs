@@ -67,7 +67,6 @@ impl Yard {
 async fn claim(shop: &Workshop) -> Claim {
     let mut conn = shop.pool.acquire().await.unwrap();
     let claim = queue::claim(&mut conn, &shop.name).await.unwrap().expect("a run to claim");
-    queue::start(&mut conn, &claim, &shop.name).await.unwrap();
     claim
 }
 

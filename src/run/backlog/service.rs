@@ -50,5 +50,5 @@ pub async fn set_priority_in_txn(
         project: Some(ProjectId(project)),
         detail: json!({ "priority": priority }),
     };
-    audit::record_in_txn(conn, actor, entry).await
+    audit::record_in_txn(conn, entry).await
 }

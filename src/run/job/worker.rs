@@ -181,11 +181,7 @@ impl Floor {
 
     async fn claim(&self) -> std::result::Result<Option<Claim>, queue::Error> {
         let mut conn = self.shop.pool.acquire().await?;
-        let claim = queue::claim(&mut conn, &self.shop.name).await?;
-        if let Some(claim) = &claim {
-            queue::start(&mut conn, claim, &self.shop.name).await?;
-        }
-        Ok(claim)
+        queue::claim(&mut conn, &self.shop.name).await
     }
 
     async fn hold(&self, claim: Claim) {

@@ -77,7 +77,7 @@ pub async fn create_token(
         project: None,
         detail: serde_json::json!({ "name": new.name.trim(), "expires_at": new.expires_at }),
     };
-    audit::record_in_txn(&mut txn, &identity.actor(), entry).await?;
+    audit::record_in_txn(&mut txn, entry).await?;
     txn.commit().await.map_err(odooops::Error::from)?;
     Ok((StatusCode::CREATED, Answer(CreatedToken { id, token: secret.expose().to_owned() })))
 }
@@ -109,7 +109,7 @@ pub async fn revoke_token(
         project: None,
         detail: serde_json::json!({}),
     };
-    audit::record_in_txn(&mut txn, &identity.actor(), entry).await?;
+    audit::record_in_txn(&mut txn, entry).await?;
     txn.commit().await.map_err(odooops::Error::from)?;
     Ok(StatusCode::NO_CONTENT)
 }
