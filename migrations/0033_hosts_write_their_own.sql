@@ -52,6 +52,8 @@ grant execute on function ops.create_environment(uuid, bigint, uuid, text, text)
 revoke insert on ops.environments from ops_worker;
 revoke update (environment_id) on ops.runs from ops_worker;
 
+-- Times do not tell which environment is the newest: the clock may have been set back in between. The builds of a
+-- branch run one after another, so what is published now is it, and it replaces all that there is.
 create or replace function ops.retire_older_environments(p_newest uuid) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -144,7 +146,10 @@ create policy clusters_delete_own_host on ops.clusters as restrictive for delete
 create policy metric_samples_insert_own_host on ops.metric_samples as restrictive for insert to ops_worker
     with check (ops.is_own_host(host_id));
 create policy mails_insert_own_host on ops.mails as restrictive for insert to ops_worker
-    with check (exists (select from ops.environments e where e.id = environment_id and ops.is_own_host(e.host_id)));
+    with check (
+        not starts_with(session_user, 'ops_host_')
+        or exists (select from ops.environments e where e.id = environment_id and ops.is_own_host(e.host_id))
+    );
 create policy tools_insert_no_host on ops.tools as restrictive for insert to ops_worker
     with check (not starts_with(session_user, 'ops_host_'));
 

@@ -73,6 +73,7 @@ const CASES: &[(Who, &str, &str)] = &[
     (Viewer, "ops.queue_run('{project}', 'test', 'main', 'abcdef0')", "42501 your role"),
     (Worker, "ops.queue_run('{project}', 'test', 'main', 'abcdef0')", "42501 permission denied"),
     (Developer, "ops.queue_run('{project}', 'dance', 'main', 'abcdef0')", "23514 new row"),
+    (Developer, "ops.queue_run('{project}', 'maintenance', 'main', 'abcdef0')", "22023 maintenance is"),
     (Developer, "ops.queue_run('{project}', 'test', E'ma\\nin', 'abcdef0')", "23514 new row"),
     (Developer, "ops.queue_run('{project}', 'test', 'main', 'abcdef')", "23514 new row"),
     (Developer, "ops.queue_run('{project}', 'test', 'main', 'main')", "23514 new row"),

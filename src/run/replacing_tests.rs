@@ -175,7 +175,7 @@ async fn production_takes_only_the_newest_after_what_it_could_not_finish() {
     let claim = crate::queue::claim(&mut yard.superuser, "one").await.unwrap().unwrap();
     assert_eq!((claim.id, claim.attempt), (first, 1));
     let newest = yard.queue(Stage::Production).await;
-    assert_eq!(yard.status(first).await, "claimed", "production finishes what it began");
+    assert_eq!(yard.status(first).await, "running", "production finishes what it began");
     crate::queue::retry(&mut yard.superuser, &claim, "the platform failed").await.unwrap();
     assert_eq!(yard.status(first).await, "superseded", "the older commit is not built after the newer one");
     let row = sqlx::query!("select superseded_by, finished_at from ops.runs where id = $1", first.0);
