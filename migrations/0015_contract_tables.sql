@@ -398,15 +398,20 @@ begin
 end
 $$;
 
--- As who calls it: a change of role and of search_path costs more than what it does, many times in each run's life.
+-- Becomes part of the expression that asks: what every step of a run's life asks is no call.
+create function ops.is_worker() returns boolean
+language sql stable
+as $$
+    select (session_user not in ('ops_web', 'authenticator') and pg_has_role(session_user, 'ops_worker', 'member'))
+        or ops.is_platform_admin()
+$$;
+
+-- As who calls it: a change of role and of search_path costs more than what it does.
 create or replace function ops.require_worker() returns void
 language plpgsql stable
 as $$
 begin
-    if not (
-        (session_user not in ('ops_web', 'authenticator') and pg_has_role(session_user, 'ops_worker', 'member'))
-        or ops.is_platform_admin()
-    ) then
+    if not ops.is_worker() then
         raise exception 'only workers and administrators may do this' using errcode = '42501';
     end if;
 end

@@ -443,7 +443,9 @@ declare
     v_closed text[];
     v_run record;
 begin
-    perform ops.require_worker();
+    if not ops.is_worker() then
+        perform ops.require_worker();
+    end if;
     select * into v_worker from ops.workers where id = p_worker_id;
     if found then
         -- Two sessions of the same worker must not both take its last slot.

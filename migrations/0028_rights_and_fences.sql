@@ -8,7 +8,9 @@ as $$
 declare
     v_run ops.runs;
 begin
-    perform ops.require_worker();
+    if not ops.is_worker() then
+        perform ops.require_worker();
+    end if;
     select * into v_run from ops.runs where id = p_run_id for no key update;
     if v_run.id is null then
         raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
@@ -41,7 +43,9 @@ as $$
 declare
     v_run ops.runs;
 begin
-    perform ops.require_worker();
+    if not ops.is_worker() then
+        perform ops.require_worker();
+    end if;
     if p_lease is null then
         perform ops.fenced_run(p_run_id, null);
     end if;
@@ -77,7 +81,9 @@ as $$
 declare
     v_run ops.runs;
 begin
-    perform ops.require_worker();
+    if not ops.is_worker() then
+        perform ops.require_worker();
+    end if;
     if p_status is null or p_status not in ('succeeded', 'warning', 'failed', 'timed_out', 'canceled') then
         raise exception 'a run cannot finish as %', p_status using errcode = '22023';
     end if;
