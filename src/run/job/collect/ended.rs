@@ -59,17 +59,18 @@ impl Collectors {
             Some(_) => {}
         }
         let (mut outcome, left) = self.begin(run, &container.id, stream);
-        let read = match timeout_at(until, outcome.wait_for(Option::is_some)).await {
-            Err(_) => {
-                left.store(true, Ordering::SeqCst);
-                // It may have ended since.
-                if outcome.borrow().is_some() {
-                    self.shop.changed.notify_one();
-                }
-                return Ok(false);
+        // Cloned, so that nothing of it is held on to.
+        let waited = timeout_at(until, outcome.wait_for(Option::is_some)).await.map(|read| match read {
+            Ok(read) => read.clone(),
+            Err(_) => Some(Err("reading a container's output was broken off".to_owned())),
+        });
+        let Ok(read) = waited else {
+            left.store(true, Ordering::SeqCst);
+            // It may have ended since.
+            if outcome.borrow().is_some() {
+                self.shop.changed.notify_one();
             }
-            Ok(Ok(read)) => read.clone(),
-            Ok(Err(_)) => Some(Err("reading a container's output was broken off".to_owned())),
+            return Ok(false);
         };
         self.ended().remove(&container.id);
         match read {
