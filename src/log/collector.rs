@@ -44,7 +44,7 @@ pub enum CollectError {
     #[error(transparent)]
     Docker(#[from] DockerError),
     /// The daemon answers, and breaks off an ended container's log again and again.
-    #[error("the container's log cannot be read: {0}")]
+    #[error("{0}")]
     Unreadable(#[source] DockerError),
     /// Something that trying again will not change; a database that is away is waited for.
     #[error("the log cannot be stored: {0}")]

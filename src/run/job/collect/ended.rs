@@ -120,7 +120,7 @@ impl Collectors {
                 Ok(())
             }
             Ok(CollectEnd::LeaseLost) => Err("somebody else collects a container's output".to_owned()),
-            Err(CollectError::Unreadable(cause)) => {
+            Err(cause @ (CollectError::Unreadable(_) | CollectError::Frame)) => {
                 tracing::error!(%run, container, %cause, "what it printed cannot be read");
                 let told = self.collector().give_up(run, container, stream, &cause.to_string()).await;
                 told.map(drop).map_err(|error| error.to_string())
