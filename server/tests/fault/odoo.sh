@@ -2,8 +2,8 @@
 # Stands where an Odoo would be: the same command line and configuration file, the same log format, the tables that a
 # judge reads, a web server on 8069. It starts in milliseconds, which is all that it is for.
 #
-# What it prints can be checked: each line names the container, most are numbered, and where it ends by itself the last
-# line has the count and the SHA-256 of all lines before it, taken from a copy in memory: the disk may be full.
+# What it prints can be checked: the first line names the container, lines are numbered, and where it ends by itself
+# the last line has the count and the SHA-256 of all lines before it, taken from a copy in memory: the disk may be full.
 set -u
 b=/bin/busybox
 host=$($b hostname)
@@ -62,8 +62,8 @@ install() {
     number 1 500 250 100000
     sql < /tmp/modules.sql 2>&1 || { echo "the database refuses"; return 1; }
     number 501 2000 250 50000
-    say "odoo.modules.loading: Modules of $host loaded."
-    say "odoo.service.server: Initiating shutdown of $host"
+    say "odoo.modules.loading: Modules loaded."
+    say "odoo.service.server: Initiating shutdown"
 }
 
 if [ -n "$stop" ]; then
