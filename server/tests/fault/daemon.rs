@@ -53,6 +53,11 @@ impl Daemon {
         self.folder.join("docker/containers")
     }
 
+    /// For second names of its files: it makes its folder a mount of its own, in which they have to be.
+    pub fn outputs(&self) -> PathBuf {
+        self.folder.join("docker/outputs-of-the-test")
+    }
+
     pub fn client(&self) -> Client {
         Client::builder().unix_socket(self.socket()).build().unwrap()
     }

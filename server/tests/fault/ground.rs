@@ -64,7 +64,7 @@ impl Ground {
         let daemon = Daemon::start(scratch, true).await;
         let image = small_image::import(&daemon, "1").await;
         let ledger = Ledger::open(scratch);
-        let outputs = Outputs::open(scratch);
+        let outputs = Outputs::default();
         let followers = vec![ledger.follow(&daemon), outputs.keep(&daemon)];
         let mut flags = vec![format!("--odoo-image={image}"), format!("--odoo-build-image={image}")];
         flags.push("--worker-concurrency=2".to_owned());

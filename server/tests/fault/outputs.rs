@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{task::JoinHandle, time::sleep};
@@ -17,9 +19,9 @@ use tokio::{task::JoinHandle, time::sleep};
 /// Far shorter than anything lives.
 const LOOK: Duration = Duration::from_millis(10);
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Outputs {
-    folder: PathBuf,
+    folders: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 /// One container's, line by line.
@@ -38,15 +40,11 @@ struct Entry {
 }
 
 impl Outputs {
-    pub fn open(scratch: &Path) -> Self {
-        let folder = scratch.join("outputs");
-        fs::create_dir(&folder).unwrap();
-        Self { folder }
-    }
-
     /// From now until the task is aborted.
     pub fn keep(&self, daemon: &Daemon) -> JoinHandle<()> {
-        let (containers, folder) = (daemon.containers(), self.folder.clone());
+        let (containers, folder) = (daemon.containers(), daemon.outputs());
+        fs::create_dir(&folder).unwrap();
+        self.folders.lock().unwrap().push(folder.clone());
         tokio::spawn(async move {
             let mut seen = BTreeSet::new();
             loop {
@@ -64,7 +62,8 @@ impl Outputs {
     /// Of a run's containers, in the order of their leases.
     pub fn of(&self, run: RunId) -> Vec<Output> {
         let mut outputs = Vec::new();
-        for entry in fs::read_dir(&self.folder).unwrap().flatten() {
+        let folders = self.folders.lock().unwrap().clone();
+        for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).flatten() {
             let named = entry.file_name().into_string().unwrap();
             let Some((name, id)) =
                 named.strip_prefix(&format!("{run} ")).and_then(|rest| rest.split_once(' '))
@@ -88,7 +87,10 @@ fn keep(container: &Path, id: &str, folder: &Path) -> Option<()> {
     let told: Value = serde_json::from_slice(&fs::read(container.join("config.v2.json")).ok()?).ok()?;
     let name = told["Name"].as_str()?.trim_start_matches('/');
     if let Some(run) = told["Config"]["Labels"]["odooops.run"].as_str() {
-        fs::hard_link(&log, folder.join(format!("{run} {name} {id}"))).ok()?;
+        match fs::hard_link(&log, folder.join(format!("{run} {name} {id}"))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            other => other.unwrap(),
+        }
     }
     Some(())
 }
