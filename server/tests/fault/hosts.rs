@@ -94,7 +94,7 @@ impl Second {
         let mut conn = ground.installation.superuser().await.unwrap();
         loop {
             let free = sqlx::query_scalar!(
-                r#"select b.memory_free_bytes > max(o.memory_free_bytes) + b.memory_total_bytes / 10 as "more!"
+                r#"select coalesce(b.memory_free_bytes > max(o.memory_free_bytes) + b.memory_total_bytes / 10, false) as "more!"
                    from ops.workers w join ops.hosts h on h.id = w.host_id
                    join ops.worker_heartbeats b on b.worker_id = w.id
                    join ops.worker_heartbeats o on o.worker_id <> w.id
