@@ -35,6 +35,20 @@ pub fn layer(digest: &str) -> String {
     format!("odooops/layer:{digest}")
 }
 
+/// Where in its run's log stands what a container of this name prints. None: it is Docker's own, of an image that is
+/// built, and its lines are read from the build.
+pub fn stream(container: &str) -> Option<&'static str> {
+    let rest = container.strip_prefix("odooops-")?;
+    if rest.starts_with("template-") {
+        return Some("template");
+    }
+    let (_, purpose) = rest.split_once('-')?;
+    if purpose.starts_with("install-") {
+        return Some("install");
+    }
+    purpose.starts_with("server-").then_some("odoo")
+}
+
 pub fn is_layer(image: &str) -> bool {
     image.starts_with("odooops/layer:")
 }
@@ -51,5 +65,17 @@ mod tests {
         assert_ne!(template(a_run, 1), template(b_run, 1));
         assert_ne!(template(a_run, 1), template(a_run, 2));
         assert_eq!(container(a, "server").len(), "odooops-0123456789ab-server".len());
+    }
+
+    #[test]
+    fn names_say_where_lines_go() {
+        let (environment, run) = (EnvironmentId::new(), RunId::new());
+        assert_eq!(stream(&container(environment, "install-17")), Some("install"));
+        assert_eq!(stream(&container(environment, "server-17")), Some("odoo"));
+        assert_eq!(stream(&container(environment, "server-again")), Some("odoo"));
+        assert_eq!(stream(&template(run, 17)), Some("template"));
+        for other in ["brave_lovelace", "odooops-template", "odooops-0123456789ab", &build_network(run)] {
+            assert_eq!(stream(other), None, "{other}");
+        }
     }
 }

@@ -12,7 +12,7 @@
 //! [`super::MAX_LINE`], each part but the last is flagged; a line of the other stream may come between two parts.
 
 use super::{
-    chunk::Collected,
+    chunk::{Batch, Collected},
     reader::{self, Read},
     source::Source,
 };
@@ -22,7 +22,7 @@ use crate::{
     run::LogLevel,
 };
 use sqlx::PgPool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::{sync::mpsc, time::sleep};
 
 pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -43,6 +43,9 @@ pub enum CollectEnd {
 pub enum CollectError {
     #[error(transparent)]
     Docker(#[from] DockerError),
+    /// The daemon answers, and breaks off an ended container's log again and again.
+    #[error("{0}")]
+    Unreadable(#[source] DockerError),
     /// Something that trying again will not change; a database that is away is waited for.
     #[error("the log cannot be stored: {0}")]
     Store(#[source] sqlx::Error),
@@ -104,12 +107,34 @@ impl Collector {
                 Err(Stop::Read(error)) => {
                     failures = if source.position == before { failures + 1 } else { 1 };
                     tracing::warn!(%error, container, "collector: the log broke off");
-                    if ended && failures >= READ_ATTEMPTS {
-                        return Err(error.into());
+                    if ended && failures >= READ_ATTEMPTS && self.docker.takes_calls().await.is_ok() {
+                        return Err(CollectError::Unreadable(error));
                     }
                     sleep((BACKOFF.0 * failures).min(BACKOFF.1)).await;
                 }
             }
+        }
+    }
+
+    /// Says in the log that no more of this output can be read, and why.
+    pub async fn give_up(
+        &self,
+        run: RunId,
+        container: &str,
+        stream: &str,
+        cause: &str,
+    ) -> Result<CollectEnd, CollectError> {
+        let mut source = Source::open(self, run, container, stream).await?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut batch = Batch::default();
+        let text = format!("The rest of what was printed here cannot be read: {cause}");
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        batch.add(LogLevel::Error, &text, false, i64::try_from(now.as_nanos()).unwrap_or_default());
+        match source.store(&batch, source.position).await {
+            Ok(()) => source.close().await,
+            Err(Stop::End(end)) => Ok(end),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Read(error)) => Err(error.into()),
         }
     }
 

@@ -260,6 +260,21 @@ async fn the_output_limit_ends_it() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_said_behind_what_could() {
+    let mut bench = bench().await;
+    let container = bench.docker.run_script("broken", "echo 1; echo 2").await;
+    bench.docker.docker.wait_container(&container).await.unwrap();
+    bench.follow(&container).await;
+    let end = bench.collector().give_up(bench.run, &container, "odoo", "invalid\ncharacter").await;
+    assert_eq!(end.unwrap(), CollectEnd::Finished);
+    let said = "The rest of what was printed here cannot be read: invalid character";
+    assert_eq!(bench.stored().await, ["1", "2", said]);
+    // Where it stands is as before.
+    assert_eq!(bench.follow(&container).await, (CollectEnd::Finished, vec![]));
+    bench.clean().await;
+}
+
+#[tokio::test]
 async fn a_server_that_outran_its_reader_is_noted() {
     let mut bench = bench().await;
     // 200 MB where the daemon keeps 150.

@@ -6,6 +6,7 @@ use super::{
     owner::{Fate, Owners},
     trouble::Trouble,
 };
+use crate::{docker::Container, run::job::remove::Patience};
 use std::time::Duration;
 
 /// What a server may take to end.
@@ -14,7 +15,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 pub struct Containers;
 
 pub struct Job {
-    id: String,
+    container: Container,
     in_order: bool,
 }
 
@@ -26,11 +27,12 @@ impl Reconciler for Containers {
         let containers = round.shop.docker.containers().await?;
         let owners = Owners::of(round, containers.iter().filter_map(|it| it.labels.environment)).await?;
         let mut look = Look::at(containers.len());
-        for container in containers {
+        // What ended and is still being read needs nobody; when it is read, there is another round.
+        for container in containers.into_iter().filter(|it| !round.collectors.is_reading(&it.id)) {
             if let Some(why) = owners.orphan(container.labels) {
                 let environment = container.labels.environment;
                 let in_order = environment.is_some_and(|id| matches!(owners.fate(id), Fate::Quarantine(_)));
-                look.finds(&container.name, "remove", why, Job { id: container.id, in_order });
+                look.finds(container.name.clone(), "remove", why, Job { container, in_order });
             }
         }
         Ok(look)
@@ -39,8 +41,11 @@ impl Reconciler for Containers {
     async fn act(&self, round: &Round<'_>, job: &Job) -> Result<(), Trouble> {
         let docker = &round.shop.docker;
         if job.in_order {
-            docker.stop_container(&job.id, GRACE).await?;
+            docker.stop_container(&job.container.id, GRACE).await?;
         }
-        Ok(docker.remove_container(&job.id).await?)
+        match round.collectors.let_go(&job.container, Patience::Round.until()).await? {
+            true => Ok(()),
+            false => Err(Trouble("it ended; what it printed is still being stored".to_owned())),
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     branch::Stage,
     environment::{self, EnvironmentState, query::Environment},
     postgres::{database_name, quarantined_name},
-    run::job::remove,
+    run::job::remove::{self, Patience},
 };
 
 pub struct Environments;
@@ -60,7 +60,7 @@ impl Reconciler for Environments {
     async fn act(&self, round: &Round<'_>, job: &Job) -> Result<(), Trouble> {
         let (environment, end) = match job {
             Job::End(environment, end) => {
-                remove::remains_of(round.shop, environment).await?;
+                remove::remains_of(round.shop, round.collectors, environment, Patience::Round).await?;
                 (environment, *end)
             }
             Job::SetAside(environment) => {
@@ -78,7 +78,7 @@ async fn set_aside(round: &Round<'_>, environment: &Environment) -> Result<(), T
     for container in shop.docker.containers().await?.iter().filter(|it| it.labels.environment == Some(id)) {
         shop.docker.stop_container(&container.id, GRACE).await?;
     }
-    remove::what_runs(shop, environment).await?;
+    remove::what_runs(shop, round.collectors, environment, Patience::Round).await?;
     let production = environment.stage == Stage::Production;
     if shop
         .tenants

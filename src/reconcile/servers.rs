@@ -11,6 +11,7 @@ use crate::{
     run::job::{
         Workshop,
         image::Image,
+        remove::Patience,
         start::{self, PORT, Server},
     },
 };
@@ -51,8 +52,8 @@ impl Reconciler for Servers {
     async fn act(&self, round: &Round<'_>, job: &Job) -> Result<(), Trouble> {
         let shop = round.shop;
         let (environment, server) = match job {
-            Job::MakeAgain(environment) => (environment, make_again(shop, environment).await?),
-            Job::Start(environment, id) => (environment, start(shop, environment, id).await?),
+            Job::MakeAgain(environment) => (environment, make_again(round, environment).await?),
+            Job::Start(environment, id) => (environment, start(round, environment, id).await?),
             Job::Address(environment, id, address) => {
                 (environment, Some(Server { id: id.clone(), address: *address }))
             }
@@ -88,7 +89,8 @@ async fn look_at(shop: &Workshop, environment: Environment, look: &mut Look<Job>
     Ok(())
 }
 
-async fn make_again(shop: &Workshop, environment: &Environment) -> Result<Option<Server>, Trouble> {
+async fn make_again(round: &Round<'_>, environment: &Environment) -> Result<Option<Server>, Trouble> {
+    let shop = round.shop;
     let (Some(image), Some(run)) = (&environment.image, environment.run_id) else { return Ok(None) };
     // It may have been told to go since we looked.
     let mut conn = shop.pool.acquire().await?;
@@ -98,21 +100,29 @@ async fn make_again(shop: &Workshop, environment: &Environment) -> Result<Option
         return Ok(None);
     }
     // One that was made and never started may have other limits than those of now.
-    shop.docker.remove_container(&names::container(environment.id, AGAIN)).await?;
+    if !let_go(round, &names::container(environment.id, AGAIN)).await? {
+        return Ok(None);
+    }
     Ok(Some(start::server(shop, run, environment, &Image::named(image), AGAIN).await?))
 }
 
 /// The same container. Only one that lost what it consists of (its network was removed) is made again.
-async fn start(shop: &Workshop, environment: &Environment, id: &str) -> Result<Option<Server>, Trouble> {
+async fn start(round: &Round<'_>, environment: &Environment, id: &str) -> Result<Option<Server>, Trouble> {
+    let shop = round.shop;
     match shop.docker.start_container(id).await {
         Ok(()) => {}
         Err(DockerError::NotFound(cause)) => {
             tracing::warn!(environment = %environment.id, %cause, "the server's container cannot be started");
-            shop.docker.remove_container(id).await?;
-            return make_again(shop, environment).await;
+            return if let_go(round, id).await? { make_again(round, environment).await } else { Ok(None) };
         }
         Err(error) => return Err(error.into()),
     }
     let address = start::address(shop, environment, id).await?;
     Ok(address.map(|address| Server { id: id.to_owned(), address }))
+}
+
+/// Removes a container once all that it printed is stored; false: that takes longer.
+async fn let_go(round: &Round<'_>, id: &str) -> Result<bool, Trouble> {
+    let Some(container) = round.shop.docker.container(id).await? else { return Ok(true) };
+    Ok(round.collectors.let_go(&container, Patience::Round.until()).await?)
 }

@@ -8,7 +8,10 @@ use odooops::{
     postgres::{Cluster, Kind, database_name},
 };
 use sqlx::{ConnectOptions, PgConnection};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Belongings {
@@ -38,7 +41,12 @@ impl Belongings {
 
     /// None while a part does not answer.
     pub async fn look(installation: &Installation, docker: &Docker) -> Option<Self> {
-        let mut conn = tenants(installation, "postgres").await?;
+        Self::look_in(&installation.data, docker).await
+    }
+
+    /// Of a machine by its data directory.
+    pub async fn look_in(data: &Path, docker: &Docker) -> Option<Self> {
+        let mut conn = tenants_in(data, "postgres").await?;
         let databases = sqlx::query_scalar!(
             r#"select datname::text as "name!" from pg_catalog.pg_database where datname like 'env%'"#
         );
@@ -47,7 +55,7 @@ impl Belongings {
             r#"select rolname::text as "name!" from pg_catalog.pg_roles where rolname like 'env%'"#
         );
         let roles = roles.fetch_all(&mut conn).await.ok()?;
-        let folders = std::fs::read_dir(config(installation).environments_dir()).ok()?.flatten();
+        let folders = std::fs::read_dir(config_in(data).environments_dir()).ok()?.flatten();
         Some(Self {
             containers: docker.containers().await.ok()?.iter().map(|c| c.labels.environment).collect(),
             networks: docker.networks().await.ok()?.iter().map(|n| n.labels.environment).collect(),
@@ -59,13 +67,21 @@ impl Belongings {
 }
 
 pub fn config(installation: &Installation) -> Config {
-    let keys = BTreeMap::from([("data_dir", installation.data.display().to_string())]);
+    config_in(&installation.data)
+}
+
+fn config_in(data: &Path) -> Config {
+    let keys = BTreeMap::from([("data_dir", data.display().to_string())]);
     Config::load(&Flags { file: None, keys }, |_| None).unwrap()
 }
 
 /// A database of the tenants' cluster, as its superuser.
 pub async fn tenants(installation: &Installation, database: &str) -> Option<PgConnection> {
-    let cluster = Cluster::tenants(&config(installation)).await.unwrap();
+    tenants_in(&installation.data, database).await
+}
+
+async fn tenants_in(data: &Path, database: &str) -> Option<PgConnection> {
+    let cluster = Cluster::tenants(&config_in(data)).await.unwrap();
     assert_eq!(cluster.kind(), Kind::Tenants);
     cluster.superuser_options().database(database).connect().await.ok()
 }

@@ -22,21 +22,40 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 pub struct Daemon {
-    scratch: PathBuf,
+    /// Its files and its socket.
+    folder: PathBuf,
+    /// Of its containers.
+    control_group: String,
     child: Child,
 }
 
 impl Daemon {
     /// With `live_restore` containers outlive the daemon that is killed before.
     pub async fn start(scratch: &Path, live_restore: bool) -> Self {
-        let child = spawn(scratch, live_restore);
-        let mut daemon = Self { scratch: scratch.to_owned(), child };
+        Self::start_in(scratch, scratch, live_restore).await
+    }
+
+    /// In a folder of its own below the test's.
+    pub async fn start_in(scratch: &Path, folder: &Path, live_restore: bool) -> Self {
+        let control_group = control_group(scratch);
+        let child = spawn(folder, &control_group, live_restore);
+        let mut daemon = Self { folder: folder.to_owned(), control_group, child };
         daemon.accepts().await;
         daemon
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.scratch.join("docker.sock")
+        self.folder.join("docker.sock")
+    }
+
+    /// Where it keeps a folder for each container.
+    pub fn containers(&self) -> PathBuf {
+        self.folder.join("docker/containers")
+    }
+
+    /// For second names of its files: it makes its folder a mount of its own, in which they have to be.
+    pub fn outputs(&self) -> PathBuf {
+        self.folder.join("docker/outputs-of-the-test")
     }
 
     pub fn client(&self) -> Client {
@@ -60,7 +79,7 @@ impl Daemon {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.scratch.join("dockerd.log")).unwrap_or_default()
+        std::fs::read_to_string(self.folder.join("dockerd.log")).unwrap_or_default()
     }
 
     /// kill -9.
@@ -72,7 +91,7 @@ impl Daemon {
 
     /// Starts it again; when it took connections.
     pub async fn start_again(&mut self, live_restore: bool) -> Instant {
-        self.child = spawn(&self.scratch, live_restore);
+        self.child = spawn(&self.folder, &self.control_group, live_restore);
         self.accepts().await;
         Instant::now()
     }
@@ -81,11 +100,6 @@ impl Daemon {
         let answer = self.client().get(format!("http://docker{path}")).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap_or_default());
         answer.json().await.unwrap_or(Value::Null)
-    }
-
-    pub async fn text(&self, path: &str) -> String {
-        let answer = self.client().get(format!("http://docker{path}")).send().await.unwrap();
-        String::from_utf8_lossy(&answer.bytes().await.unwrap()).into_owned()
     }
 
     /// Makes an image of a tar archive of its files.
@@ -103,18 +117,14 @@ impl Daemon {
     }
 }
 
-fn spawn(scratch: &Path, live_restore: bool) -> Child {
-    let log = OpenOptions::new().create(true).append(true).open(scratch.join("dockerd.log")).unwrap();
+fn spawn(folder: &Path, control_group: &str, live_restore: bool) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(folder.join("dockerd.log")).unwrap();
     let mut command = Command::new("dockerd");
-    command
-        .arg("--data-root")
-        .arg(scratch.join("docker"))
-        .arg("--exec-root")
-        .arg(scratch.join("docker-exec"));
-    command.arg("--pidfile").arg(scratch.join("docker.pid"));
-    command.arg(format!("--host=unix://{}", scratch.join("docker.sock").display()));
+    command.arg("--data-root").arg(folder.join("docker")).arg("--exec-root").arg(folder.join("docker-exec"));
+    command.arg("--pidfile").arg(folder.join("docker.pid"));
+    command.arg(format!("--host=unix://{}", folder.join("docker.sock").display()));
     command.args(["--bridge=none", "--log-level=warn"]);
-    command.arg(format!("--cgroup-parent=/{}", control_group(scratch)));
+    command.arg(format!("--cgroup-parent=/{control_group}"));
     if live_restore {
         command.arg("--live-restore");
     }

@@ -1,10 +1,11 @@
 //! kill -9 of the Docker daemon while a build is under way.
 
 use crate::{
-    ground::{Ground, PATIENCE},
+    ground::{Event, Ground, PATIENCE},
     others::{recovered, under_way, unharmed},
     seed::{self, Figures},
     traffic,
+    workers::until_event,
 };
 use odooops::id::{EnvironmentId, RunId};
 use rand::{Rng, rngs::StdRng};
@@ -29,16 +30,21 @@ async fn killed(ground: &mut Ground, live_restore: bool, chance: &mut StdRng) ->
     let before = ground.servers().await?;
     let began = started(ground, &before).await;
     let traffic = ground.traffic().await;
-    let (what, run, other) = under_way(ground, chance).await;
+    // Without live-restore always inside a step that cannot be over yet; else anywhere, now and then in such a one.
+    let inside = !live_restore || chance.random();
+    let (what, run, other) =
+        if inside { installing(ground, chance).await? } else { under_way(ground, chance).await };
     ground.daemon.kill().await;
     sleep(Duration::from_millis(chance.random_range(0..1500))).await;
     let accepted = ground.daemon.start_again(live_restore).await;
     let shown = shows(ground).await?.duration_since(accepted);
     let figures = recovered(ground, accepted, run, other, what).await?;
-    for reason in reasons(ground, run).await.map_err(|error| error.to_string())? {
-        if reason != "docker restarted" {
-            return Err(format!("run {run} was tried again because {reason:?}"));
-        }
+    let reasons = reasons(ground, run).await.map_err(|error| error.to_string())?;
+    if let Some(other) = reasons.iter().find(|reason| *reason != "docker restarted") {
+        return Err(format!("run {run} was tried again because {other:?}"));
+    }
+    if inside && reasons.is_empty() {
+        return Err(format!("run {run} was installing when docker was killed, and no step failed for that"));
     }
     let after = ground.servers().await?;
     for (id, container) in before.iter().filter(|(id, _)| after.contains_key(id)) {
@@ -57,6 +63,21 @@ async fn killed(ground: &mut Ground, live_restore: bool, chance: &mut StdRng) ->
         traffic.stop().await;
     }
     Ok(Figures { serving: figures.serving.max(Some(shown)), ..figures })
+}
+
+/// A build whose installation prints, at most half way through.
+async fn installing(
+    ground: &mut Ground,
+    chance: &mut StdRng,
+) -> Result<(String, RunId, &'static str), String> {
+    let first = chance.random_range(0..2);
+    let (branch, other) = (["staging", "feature-x"][first], ["feature-x", "staging"][first]);
+    let run = ground.build(branch).await;
+    let is_step = |event: &Event| event.kind == "step_started" && event.step.as_deref() == Some("install");
+    until_event(ground, run, is_step).await?;
+    let delay = ground.usual["install"].mul_f64(chance.random_range(0.0..0.5));
+    sleep(delay).await;
+    Ok((format!("{branch} hit {} ms after it began to install", delay.as_millis()), run, other))
 }
 
 /// Why attempts were given up.

@@ -5,6 +5,7 @@ use crate::{
     daemon::Daemon,
     installation::{Installation, Setting},
     ledger::{Ledger, Life},
+    outputs::{Output, Outputs},
     said::{self, Line},
     small_image,
     traffic::Traffic,
@@ -20,6 +21,7 @@ use sqlx::{PgConnection, Row};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Mutex,
     time::Duration,
 };
 use tokio::{
@@ -36,13 +38,17 @@ pub struct Ground {
     pub daemon: Daemon,
     pub docker: Docker,
     pub ledger: Ledger,
+    /// What all containers printed.
+    pub outputs: Outputs,
     /// Runs that may end as failed, with the platform named as the reason.
     pub forgiven: BTreeSet<RunId>,
     /// How long each step takes when nothing is broken.
     pub usual: BTreeMap<String, Duration>,
     /// A branch's last acknowledged run.
     pub last: BTreeMap<String, RunId>,
-    follower: JoinHandle<()>,
+    /// Runs that were found right and of which nothing runs.
+    checked: Mutex<BTreeSet<RunId>>,
+    followers: Vec<JoinHandle<()>>,
 }
 
 /// One event of a run.
@@ -58,7 +64,8 @@ impl Ground {
         let daemon = Daemon::start(scratch, true).await;
         let image = small_image::import(&daemon, "1").await;
         let ledger = Ledger::open(scratch);
-        let follower = ledger.follow(&daemon);
+        let outputs = Outputs::default();
+        let followers = vec![ledger.follow(&daemon), outputs.keep(&daemon)];
         let mut flags = vec![format!("--odoo-image={image}"), format!("--odoo-build-image={image}")];
         flags.push("--worker-concurrency=2".to_owned());
         flags.extend(plan.flags.iter().cloned());
@@ -70,10 +77,12 @@ impl Ground {
             daemon,
             docker,
             ledger,
+            outputs,
             forgiven: BTreeSet::new(),
             usual: BTreeMap::new(),
             last: BTreeMap::new(),
-            follower,
+            checked: Mutex::default(),
+            followers,
         };
         ground.first_builds().await;
         ground
@@ -214,23 +223,24 @@ impl Ground {
         for (id, container) in self.servers().await? {
             self.is_collected(id, &container).await?;
         }
-        self.nothing_twice().await
+        self.nothing_twice_nor_lost().await
     }
 
     /// What the server has printed by now is stored soon: whoever collected it does so again.
     async fn is_collected(&self, id: EnvironmentId, container: &str) -> Result<(), String> {
-        let path = format!("/containers/{container}/logs?stdout=1&stderr=1&tail=5");
-        let printed = said::last_number(&self.daemon.text(&path).await);
         let mut conn = self.installation.superuser().await.map_err(|error| error.to_string())?;
         let run = sqlx::query_scalar!(r#"select run_id as "run!" from ops.environments where id = $1"#, id.0);
-        let run = run.fetch_one(&mut conn).await.map_err(|error| error.to_string())?;
+        let run = RunId::from(run.fetch_one(&mut conn).await.map_err(|error| error.to_string())?);
+        let number = |outputs: &[Output], stored: &dyn Fn(usize) -> usize| {
+            let server = outputs.iter().enumerate().find(|(_, output)| output.id == container);
+            server.map(|(at, output)| output.last_number(stored(at)))
+        };
+        let printed = number(&self.outputs.of(run), &|_| usize::MAX);
+        let printed = printed.ok_or(format!("what environment {id} printed was not kept"))?;
         let begun = Instant::now();
         loop {
-            let lines = lines(&mut conn, run.into()).await.map_err(|error| error.to_string())?;
-            let of_server = said::check(&lines).map_err(|why| format!("log of environment {id}: {why}"))?;
-            let last = of_server.iter().rfind(|part| part.stream == "odoo");
-            let stored =
-                last.filter(|part| container.starts_with(&part.container)).map_or(0, |part| part.numbered);
+            let (outputs, parts) = self.log_of(&mut conn, run).await?;
+            let stored = number(&outputs, &|at| parts[at]).unwrap_or_default();
             if stored >= printed {
                 return Ok(());
             }
@@ -309,20 +319,45 @@ impl Ground {
         Ok(())
     }
 
-    async fn nothing_twice(&self) -> Result<(), String> {
+    /// What a run's containers printed, and how much of each is stored, once that is found right.
+    async fn log_of(&self, conn: &mut PgConnection, run: RunId) -> Result<(Vec<Output>, Vec<usize>), String> {
+        // In this order: a container that ends meanwhile is taken for one that runs, and lines for not stored yet.
+        let running = self.docker.containers().await.map_err(|error| error.to_string())?;
+        let running = running.into_iter().map(|container| container.id).collect();
+        let lines = lines(conn, run).await.map_err(|error| error.to_string())?;
+        let outputs = self.outputs.of(run);
+        let stored = said::check(&lines, &outputs, &running);
+        Ok((outputs, stored.map_err(|why| format!("log of run {run}: {why}"))?))
+    }
+
+    async fn nothing_twice_nor_lost(&self) -> Result<(), String> {
         let lives = self.ledger.lives();
         let mut conn = self.installation.superuser().await.map_err(|error| error.to_string())?;
+        let serving: BTreeSet<String> = self.servers().await?.into_values().collect();
         for run in self.ledger.runs().iter().map(|run| run.parse::<RunId>().unwrap()) {
+            if self.checked.lock().unwrap().contains(&run) {
+                continue;
+            }
             let events = events(&mut conn, run).await.map_err(|error| error.to_string())?;
             ended_once(&events).map_err(|why| format!("run {run}: {why}"))?;
-            let lines = lines(&mut conn, run).await.map_err(|error| error.to_string())?;
-            let parts = said::check(&lines).map_err(|why| format!("log of run {run}: {why}"))?;
-            let published = events.iter().any(|event| event.kind == "succeeded");
-            let installs: Vec<_> = parts.iter().filter(|part| part.stream == "install").collect();
-            if published && !installs.last().is_some_and(|part| part.complete && part.numbered == 2000) {
-                return Err(format!("log of run {run} ends early: {parts:?}"));
+            let (outputs, _) = self.log_of(&mut conn, run).await?;
+            let installs: Vec<_> = outputs.iter().filter(|output| output.stream() == "install").collect();
+            if events.iter().any(|event| event.kind == "succeeded") {
+                let last = installs.last().ok_or(format!("no installation of run {run} printed anything"))?;
+                if !last.is_whole() || last.last_number(usize::MAX) != 2000 {
+                    return Err(format!("the installation of run {run} ends early: {:?}", last.lines.last()));
+                }
             }
             one_at_a_time(run, &lives)?;
+            let started = lives.iter().filter(|life| life.run == run.to_string() && !life.starts.is_empty());
+            for life in started.filter(|life| life.name.starts_with("odooops-")) {
+                if !outputs.iter().any(|output| output.id == life.id) {
+                    return Err(format!("what {} printed was not kept: the test has to", life.name));
+                }
+            }
+            if !outputs.iter().any(|output| serving.contains(&output.id)) {
+                self.checked.lock().unwrap().insert(run);
+            }
         }
         Ok(())
     }
@@ -339,8 +374,11 @@ impl Ground {
     }
 
     pub async fn stop(self) {
+        // Once more of all runs: nothing came to them afterwards.
+        self.checked.lock().unwrap().clear();
+        self.settled().await.unwrap();
         self.installation.stop().await;
-        self.follower.abort();
+        self.followers.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -275,7 +275,7 @@ impl Installation {
     }
 }
 
-async fn docker(data: &Path, socket: &Path) -> Option<Docker> {
+pub async fn docker(data: &Path, socket: &Path) -> Option<Docker> {
     let text = fs::read_to_string(data.join("installation")).ok()?;
     let installation = text.lines().next()?.trim().parse().ok()?;
     let config = DockerConfig {

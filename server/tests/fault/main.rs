@@ -10,10 +10,12 @@ mod daemons;
 mod disk;
 mod enclosure;
 mod ground;
+mod hosts;
 mod installation;
 mod ledger;
 mod network;
 mod others;
+mod outputs;
 mod said;
 mod seed;
 mod small_image;
@@ -95,10 +97,23 @@ fn chaos_killed_processes() {
 #[test]
 fn chaos_network_cut_for_longer_than_a_lease() {
     enclosed("chaos_network_cut_for_longer_than_a_lease", async |scratch| {
-        let (relay, control) = network::control(&scratch).await;
-        let plan = Setting { flags: vec![relay.flag()], control: Some(control), ..Setting::default() };
+        let (flag, relay, control) = network::control(&scratch).await;
+        let plan = Setting { flags: vec![flag], control: Some(control), ..Setting::default() };
         let mut ground = Ground::prepare(&scratch, plan).await;
         network::all(&mut ground, &relay).await;
+        ground.stop().await;
+    });
+}
+
+/// The only point with two workers that both work.
+#[test]
+fn chaos_two_hosts_of_which_one_is_cut_off() {
+    enclosed("chaos_two_hosts_of_which_one_is_cut_off", async |scratch| {
+        let node = hosts::free();
+        let plan = Setting { flags: vec![format!("--node-listen={node}")], ..Setting::default() };
+        let mut ground = Ground::prepare(&scratch, plan).await;
+        let second = hosts::Second::join(&ground, &scratch, node).await;
+        hosts::all(&mut ground, &second).await;
         ground.stop().await;
     });
 }

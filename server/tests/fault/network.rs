@@ -1,4 +1,6 @@
 //! The network between the processes and the ops database is cut for longer than a lease lasts.
+//!
+//! Of two hosts, one alone is cut off in `hosts.rs`, by the same relay.
 
 use crate::{
     ground::Ground,
@@ -11,19 +13,25 @@ use odooops::{
 };
 use rand::{Rng, rngs::StdRng};
 use secrecy::ExposeSecret;
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
     time::{Instant, sleep},
 };
 
 /// A lease lasts 30 seconds.
-const CUT: Duration = Duration::from_secs(36);
+pub const CUT: Duration = Duration::from_secs(36);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     Open,
     /// Nothing comes through, and nobody says so.
     Silent,
@@ -34,14 +42,22 @@ enum Way {
 /// What flows, and how often everything that was open has been broken off.
 type State = (Way, u32);
 
-/// A way to a cluster's socket by TCP, which can be cut.
+/// A way by TCP that can be cut.
 pub struct Relay {
-    url: String,
+    pub address: SocketAddr,
     state: watch::Sender<State>,
 }
 
+/// Where it leads.
+#[derive(Debug, Clone)]
+pub enum End {
+    Socket(PathBuf),
+    Tcp(SocketAddr),
+}
+
 /// A cluster for the ops database, and the only way by which the platform gets there.
-pub async fn control(scratch: &Path) -> (Relay, Cluster) {
+/// The flag names that way.
+pub async fn control(scratch: &Path) -> (String, Relay, Cluster) {
     let dir = scratch.join("elsewhere");
     fs::create_dir(&dir).unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).unwrap();
@@ -49,31 +65,43 @@ pub async fn control(scratch: &Path) -> (Relay, Cluster) {
     cluster.start(&Output::File(dir.join("log"))).await.unwrap();
     let owner = Secret::load_or_create(&dir.join("secrets/owner.password")).unwrap();
     bootstrap_control(&cluster, &owner).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (state, seen) = watch::channel((Way::Open, 0));
-    let socket = cluster.socket().join(".s.PGSQL.5432");
-    tokio::spawn(async move {
-        loop {
-            let (client, _) = listener.accept().await.unwrap();
-            let (socket, state) = (socket.clone(), seen.clone());
-            tokio::spawn(async move {
-                if state.borrow().0 == Way::Refused {
-                    return;
-                }
-                let Ok(server) = UnixStream::connect(&socket).await else { return };
-                let (from_client, to_client) = client.into_split();
-                let (from_server, to_server) = server.into_split();
-                tokio::select! {
-                    () = carry(from_client, to_server, state.clone()) => {}
-                    () = carry(from_server, to_client, state.clone()) => {}
-                    () = broken_off(state) => {}
-                }
-            });
+    let relay = Relay::to(End::Socket(cluster.socket().join(".s.PGSQL.5432"))).await;
+    let (password, address) = (owner.expose_secret(), relay.address);
+    let flag = format!("--database-url=postgres://odooops:{password}@{address}/ops?sslmode=disable");
+    (flag, relay, cluster)
+}
+
+async fn relayed(client: TcpStream, end: End, state: watch::Receiver<State>) {
+    if state.borrow().0 == Way::Refused {
+        return;
+    }
+    let (from_client, to_client) = client.into_split();
+    match end {
+        End::Socket(path) => {
+            let Ok(server) = UnixStream::connect(path).await else { return };
+            let (from_server, to_server) = server.into_split();
+            both(from_client, to_server, from_server, to_client, state).await;
         }
-    });
-    let url = format!("postgres://odooops:{}@127.0.0.1:{port}/ops?sslmode=disable", owner.expose_secret());
-    (Relay { url, state }, cluster)
+        End::Tcp(address) => {
+            let Ok(server) = TcpStream::connect(address).await else { return };
+            let (from_server, to_server) = server.into_split();
+            both(from_client, to_server, from_server, to_client, state).await;
+        }
+    }
+}
+
+async fn both(
+    from_client: impl AsyncRead + Unpin,
+    to_server: impl AsyncWrite + Unpin,
+    from_server: impl AsyncRead + Unpin,
+    to_client: impl AsyncWrite + Unpin,
+    state: watch::Receiver<State>,
+) {
+    tokio::select! {
+        () = carry(from_client, to_server, state.clone()) => {}
+        () = carry(from_server, to_client, state.clone()) => {}
+        () = broken_off(state) => {}
+    }
 }
 
 async fn carry(
@@ -105,11 +133,20 @@ async fn broken_off(mut state: watch::Receiver<State>) {
 }
 
 impl Relay {
-    pub fn flag(&self) -> String {
-        format!("--database-url={}", self.url)
+    pub async fn to(end: End) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, seen) = watch::channel((Way::Open, 0));
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(relayed(client, end.clone(), seen.clone()));
+            }
+        });
+        Self { address, state }
     }
 
-    fn set(&self, way: Way, break_off: bool) {
+    pub fn set(&self, way: Way, break_off: bool) {
         self.state.send_modify(|(now, broken)| {
             *now = way;
             *broken += u32::from(break_off);

@@ -1,143 +1,120 @@
-//! Lines that the platform stored, against what the small image prints: see `odoo.sh`.
+//! Lines that the platform stored of a run, against everything that the run's containers printed.
 
-use sha2::{Digest, Sha256};
+use crate::outputs::Output;
+use std::collections::BTreeSet;
 
+#[derive(Debug)]
 pub struct Line {
     pub seq: i64,
     pub stream: String,
     pub message: String,
 }
 
-/// What one container's life left in a run's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    pub stream: String,
-    /// The short id.
-    pub container: String,
-    pub numbered: u64,
-    /// Its last line is there, and all before it are what it says.
-    pub complete: bool,
-}
-
-/// No sequence and no number is missing or there twice, no line is changed, none is in another container's part.
-pub fn check(lines: &[Line]) -> Result<Vec<Part>, String> {
+/// How much of each output is stored, in the outputs' order. No sequence is missing or there twice; each line of a
+/// container's is the next one that one of the run's containers printed, so that none is missing, repeated, changed or
+/// in another place; and of containers that do not run any more all lines are there, however they ended.
+///
+/// The lines have to be read before the outputs: what runs prints on.
+pub fn check(lines: &[Line], outputs: &[Output], running: &BTreeSet<String>) -> Result<Vec<usize>, String> {
     for (expected, line) in (1..).zip(lines) {
         if line.seq != expected {
             return Err(format!("line {} stands where line {expected} should: {:?}", line.seq, line.message));
         }
     }
-    let mut streams: Vec<&str> = lines.iter().map(|line| line.stream.as_str()).collect();
-    streams.sort_unstable();
-    streams.dedup();
-    let mut parts = Vec::new();
-    for stream in streams.into_iter().filter(|stream| ["template", "install", "odoo"].contains(stream)) {
-        parts.extend(of_stream(stream, lines.iter().filter(|line| line.stream == stream))?);
-    }
-    Ok(parts)
-}
-
-fn of_stream<'a>(stream: &str, lines: impl Iterator<Item = &'a Line>) -> Result<Vec<Part>, String> {
-    let mut parts: Vec<Part> = Vec::new();
-    let (mut hash, mut count) = (Sha256::new(), 0_u64);
-    let mut others = Vec::new();
-    for line in lines {
-        let text = line.message.as_str();
-        let wrong = |why: &str| format!("stream {stream}, line {}: {why}: {text:?}", line.seq);
-        if let Some((_, container)) = text.split_once(" odoo: Odoo version 19.0 in ") {
-            let container = container.trim().to_owned();
-            parts.push(Part { stream: stream.to_owned(), container, numbered: 0, complete: false });
-            (hash, count) = (Sha256::new(), 0);
-            others.clear();
-        }
-        let part = parts.last_mut().ok_or_else(|| wrong("nothing before it says whose it is"))?;
-        if part.complete {
-            return Err(wrong("a line after the last one"));
-        }
-        if let Some((_, told)) = text.split_once(" odoo.stand_in: ") {
-            let sum = format!("{:x}", std::mem::take(&mut hash).finalize());
-            if told != format!("{} said {count} lines, sha256 {sum}", part.container) {
-                return Err(wrong(&format!(
-                    "there are {count} lines with {sum}, not numbered are {others:?}"
-                )));
-            }
-            part.complete = true;
-            continue;
-        }
-        hash.update(text);
-        hash.update("\n");
-        count += 1;
-        if let Some((_, numbered)) = text.split_once(" odoo.modules.loading: ")
-            && numbered.contains(" of many, ")
-        {
-            let next = part.numbered + 1;
-            let check = (next * 7919 + 13) % 1_000_003;
-            if numbered != format!("{} line {next} of many, check {check}", part.container) {
-                return Err(wrong(&format!("expected line {next} of {}", part.container)));
-            }
-            part.numbered = next;
-        } else {
-            others.push(text);
+    let mut stored = vec![0; outputs.len()];
+    for line in lines.iter().filter(|line| ["template", "install", "odoo"].contains(&line.stream.as_str())) {
+        // Of two hosts of which one was lost, the first one's last lines may come between the other's.
+        let next = |at: &usize| {
+            let output = &outputs[*at];
+            output.stream() == line.stream && output.lines.get(stored[*at]) == Some(&line.message)
+        };
+        match (0..outputs.len()).find(next) {
+            Some(at) => stored[at] += 1,
+            None => return Err(wrong(line, outputs, &stored)),
         }
     }
-    Ok(parts)
+    for (output, stored) in outputs.iter().zip(&stored) {
+        if *stored < output.lines.len() && !running.contains(&output.id) {
+            return Err(format!(
+                "{} printed {} lines, {stored} are stored; the first that is missing: {:?}",
+                output.name,
+                output.lines.len(),
+                output.lines[*stored]
+            ));
+        }
+    }
+    Ok(stored)
 }
 
-/// The number of the last numbered line in a container's output.
-pub fn last_number(output: &str) -> u64 {
-    let (before, _) = output.rsplit_once(" of many, ").unwrap_or_default();
-    before.rsplit_once(" line ").and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
+fn wrong(line: &Line, outputs: &[Output], stored: &[usize]) -> String {
+    let of_stream = outputs.iter().zip(stored).filter(|(output, _)| output.stream() == line.stream);
+    let next: Vec<_> =
+        of_stream.map(|(output, stored)| (&output.name, stored, output.lines.get(*stored))).collect();
+    format!("stream {}, line {} is {:?}; next were {next:?}", line.stream, line.seq, line.message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOW: &str = "2026-11-21 01:37:29,074 1 INFO env";
-
-    fn printed(container: &str, numbered: u64, end: bool) -> Vec<String> {
-        let mut lines = vec![format!("{NOW} odoo: Odoo version 19.0 in {container}")];
-        let line = |n: u64| format!("{container} line {n} of many, check {}", (n * 7919 + 13) % 1_000_003);
-        lines.extend((1..=numbered).map(|n| format!("{NOW} odoo.modules.loading: {}", line(n))));
-        if end {
-            let sum = Sha256::digest(lines.iter().map(|line| format!("{line}\n")).collect::<String>());
-            let told = format!("{container} said {} lines, sha256 {sum:x}", lines.len());
-            lines.push(format!("{NOW} odoo.stand_in: {told}"));
-        }
-        lines
+    fn output(id: &str, stream: &str, count: u32) -> Output {
+        let mut lines = vec![format!("Odoo in {id}")];
+        lines.extend((1..=count).map(|n| format!("{id} line {n}")));
+        Output { id: id.to_owned(), name: format!("odooops-{stream}-{stream}-1"), lines }
     }
 
-    fn stored(texts: Vec<String>) -> Vec<Line> {
+    fn stored(lines: impl IntoIterator<Item = String>) -> Vec<Line> {
         let line = |(seq, message)| Line { seq, stream: "install".to_owned(), message };
-        (1..).zip(texts).map(line).collect()
+        (1..).zip(lines).map(line).collect()
     }
 
     #[test]
-    fn two_attempts_of_which_the_second_is_whole() {
-        let lines = stored([printed("aa", 7, false), printed("bb", 9, true)].concat());
-        let parts = check(&lines).unwrap();
-        assert_eq!(
-            parts.iter().map(|part| (part.numbered, part.complete)).collect::<Vec<_>>(),
-            [(7, false), (9, true)]
-        );
+    fn attempts_are_whole_one_after_another_or_between_each_other() {
+        let (a, b) = (output("aa", "install", 7), output("bb", "install", 9));
+        let none = BTreeSet::new();
+        let outputs = [a.clone(), b.clone()];
+        let in_order = stored([a.lines.clone(), b.lines.clone()].concat());
+        assert_eq!(check(&in_order, &outputs, &none), Ok(vec![8, 10]));
+        let late = stored([&a.lines[..3], &b.lines[..6], &a.lines[3..], &b.lines[6..]].concat());
+        assert_eq!(check(&late, &outputs, &none), Ok(vec![8, 10]));
+    }
+
+    #[test]
+    fn what_an_ended_container_printed_last_may_not_be_missing() {
+        let (a, b) = (output("aa", "install", 7), output("bb", "install", 9));
+        let outputs = [a.clone(), b.clone()];
+        let cut_off = stored([a.lines[..5].to_vec(), b.lines.clone()].concat());
+        let missing = check(&cut_off, &outputs, &BTreeSet::new()).unwrap_err();
+        assert!(missing.contains("printed 8 lines, 5 are stored"), "{missing}");
+        // Nor may all of it.
+        assert!(check(&stored(b.lines.clone()), &outputs, &BTreeSet::new()).is_err());
+        // What runs is read on.
+        let running = BTreeSet::from(["aa".to_owned()]);
+        assert_eq!(check(&cut_off, &outputs, &running), Ok(vec![5, 10]));
     }
 
     #[test]
     fn gaps_repeats_mixtures_and_changes_are_seen() {
-        let whole = printed("aa", 9, true);
+        let whole = output("aa", "install", 9);
         let changed = |change: fn(&mut Vec<String>)| {
-            let mut lines = whole.clone();
+            let mut lines = whole.lines.clone();
             change(&mut lines);
-            check(&stored(lines)).is_err()
+            check(&stored(lines), &[whole.clone()], &BTreeSet::new()).is_err()
         };
         assert!(!changed(|_| ()));
         assert!(changed(|lines| drop(lines.remove(4))));
+        assert!(changed(|lines| drop(lines.pop())));
         assert!(changed(|lines| lines.insert(4, lines[3].clone())));
+        assert!(changed(|lines| lines.extend(lines.clone())));
         assert!(changed(|lines| lines.swap(4, 5)));
         assert!(changed(|lines| lines[4].push(' ')));
         assert!(changed(|lines| lines.insert(4, "another's".to_owned())));
         assert!(changed(|lines| lines.push("too late".to_owned())));
-        let mut gap = stored(whole.clone());
+        let mut gap = stored(whole.lines.clone());
         gap.iter_mut().skip(3).for_each(|line| line.seq += 1);
-        assert!(check(&gap).is_err());
+        assert!(check(&gap, &[whole.clone()], &BTreeSet::new()).is_err());
+        // In the place of another's.
+        let server = output("aa", "server", 9);
+        assert!(check(&stored(whole.lines), &[server], &BTreeSet::new()).is_err());
     }
 }

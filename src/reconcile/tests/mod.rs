@@ -6,6 +6,7 @@ mod asked;
 mod collecting;
 mod docker_away;
 mod epochs;
+mod last_words;
 mod ownerless;
 mod quarantined;
 mod restored;

@@ -8,7 +8,11 @@ use crate::{
     postgres::{database_name, ops::Role, testing_tenants::TestTenants},
     queue::{self, Claim},
     reconcile::{Mode, Standing, epoch, keeper, query, service},
-    run::job::{JobError, Workshop, collect::Collectors, remove},
+    run::job::{
+        JobError, Workshop,
+        collect::Collectors,
+        remove::{self, Patience},
+    },
 };
 use sqlx::{ConnectOptions, Executor, PgConnection, postgres::PgPoolOptions};
 use uuid::Uuid;
@@ -168,7 +172,7 @@ async fn docker_an_older_dump_removes_nothing_says_what_it_would_and_acts_once_c
         matches!(&refused, JobError::Fail { message, .. } if message.contains("restored")),
         "{refused:?}"
     );
-    remove::everything_of(&restored.shop, &again).await;
+    remove::everything_of(&restored.shop, &restored.collectors, &again, Patience::Slot).await;
     assert_eq!(yard.there(under_way).await, ALL);
     queue::finish(
         &mut restored.shop.pool.acquire().await.unwrap(),

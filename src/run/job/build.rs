@@ -1,8 +1,12 @@
 //! A build: from a commit to a running, judged Odoo. Where it succeeds, its last step ends the run.
 
 use super::{
-    JobError, Workshop, collect::Collectors, database, gate, image, install, progress::Progress, route,
-    sources, start,
+    JobError, Workshop,
+    collect::Collectors,
+    database, gate, image, install,
+    progress::Progress,
+    remove::{self, Patience},
+    route, sources, start,
 };
 use crate::{
     environment::{self, query::Environment},
@@ -10,6 +14,7 @@ use crate::{
     queue::{self, Claim},
     run::{LogLevel, RunStatus, Step},
 };
+use std::time::Duration;
 
 pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> Result<(), JobError> {
     let progress = Progress { shop, claim };
@@ -18,12 +23,13 @@ pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> R
     let limit = i64::try_from(shop.config.output_limit_bytes).unwrap_or(i64::MAX);
     queue::set_output_limit(&mut txn, claim.id, Some(limit)).await?;
     txn.commit().await?;
+    // Of an attempt that was cut off. What it printed and nobody had read stands before this attempt's lines.
+    let patience = Patience::Attempt(Duration::from_secs(shop.config.build_timeout_seconds));
+    remove::remains_of(shop, collectors, &environment, patience).await?;
     if claim.attempt > 1 {
         let line = format!("Attempt {} of 3.", claim.attempt);
         progress.log("system", LogLevel::Info, &line).await?;
     }
-    // Of an attempt that was cut off.
-    super::remove::remains_of(shop, &environment).await?;
 
     let witness = shop.tenants.witness().await?;
     match steps(progress, collectors, &environment).await {

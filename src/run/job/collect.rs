@@ -1,22 +1,27 @@
-//! Who reads which container's output: one collector per container, of builds while they run and of servers as long
-//! as they live.
+//! Who reads which container's output: one collector per container, of builds while they run, of servers as long as
+//! they live, and of what ended before it was read, until it is.
+
+mod ended;
 
 use super::{JobError, Workshop};
 use crate::{
     id::RunId,
-    log::collector::{CollectEnd, Collector},
+    log::collector::{CollectEnd, CollectError, Collector},
     odoo::level_of,
     run::LogLevel,
 };
+use ended::Reading;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 /// Servers whose output one worker collects: each holds a connection to Docker and now and then one to PostgreSQL.
 const MOST: usize = 1000;
+/// Containers that ended and are read at the same time.
+const MOST_ENDED: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -24,6 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Collectors {
     shop: Workshop,
     servers: Arc<Mutex<HashMap<String, JoinHandle<()>>>>,
+    /// By the container that ended.
+    ended: Arc<Mutex<HashMap<String, Reading>>>,
+    turns: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +43,8 @@ pub enum Ended {
 
 impl Collectors {
     pub fn new(shop: Workshop) -> Self {
-        Self { shop, servers: Arc::default() }
+        let turns = Arc::new(Semaphore::new(MOST_ENDED));
+        Self { shop, servers: Arc::default(), ended: Arc::default(), turns }
     }
 
     /// Stores a container's output until it ends; `tap` sees each line once it is stored.
@@ -44,24 +53,34 @@ impl Collectors {
         run: RunId,
         container: &str,
         stream: &str,
-        mut tap: impl FnMut(&str) + Send,
+        tap: impl FnMut(&str) + Send,
     ) -> Result<Ended, JobError> {
-        let shop = &self.shop;
-        let collector = Collector::new(shop.pool.clone(), shop.docker.clone(), shop.name.clone());
-        let end = collector
-            .follow(run, container, stream, levels(), |line| tap(line.message))
-            .await
-            .map_err(|error| JobError::retry(error.to_string()))?;
-        match end {
-            CollectEnd::Finished => Ok(Ended::Complete),
-            CollectEnd::OutputLimit => Ok(Ended::OutputLimit),
-            CollectEnd::LeaseLost => Err(JobError::Lost),
+        match self.read(run, container, stream, tap).await {
+            Ok(CollectEnd::Finished) => Ok(Ended::Complete),
+            Ok(CollectEnd::OutputLimit) => Ok(Ended::OutputLimit),
+            Ok(CollectEnd::LeaseLost) => Err(JobError::Lost),
+            Err(error) => Err(JobError::retry(error)),
         }
+    }
+
+    async fn read(
+        &self,
+        run: RunId,
+        container: &str,
+        stream: &str,
+        mut tap: impl FnMut(&str) + Send,
+    ) -> Result<CollectEnd, CollectError> {
+        self.collector().follow(run, container, stream, levels(), |line| tap(line.message)).await
+    }
+
+    fn collector(&self) -> Collector {
+        let shop = &self.shop;
+        Collector::new(shop.pool.clone(), shop.docker.clone(), shop.name.clone())
     }
 
     /// Stores a server's output from now on, unless somebody here does already. False: there are too many.
     pub fn follow(&self, run: RunId, container: &str) -> bool {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers();
         servers.retain(|_, task| !task.is_finished());
         if servers.contains_key(container) {
             return true;
@@ -102,20 +121,22 @@ impl Collectors {
 
     /// The containers of servers whose output is being stored.
     pub fn followed(&self) -> HashSet<String> {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut servers = self.servers();
         servers.retain(|_, task| !task.is_finished());
         servers.keys().cloned().collect()
     }
 
     pub async fn stop(&self) {
-        let tasks: Vec<_> = {
-            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-            servers.drain().map(|(_, task)| task).collect()
-        };
+        let mut tasks: Vec<_> = self.servers().drain().map(|(_, task)| task).collect();
+        tasks.extend(self.drain_ended());
         for task in tasks {
             task.abort();
             let _ = task.await;
         }
+    }
+
+    fn servers(&self) -> MutexGuard<'_, HashMap<String, JoinHandle<()>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -185,7 +185,7 @@ impl Floor {
     }
 
     async fn hold(&self, claim: Claim) {
-        let shop = &self.shop;
+        let (shop, collectors) = (&self.shop, &self.collectors);
         tracing::info!(run = %claim.id, attempt = claim.attempt, "run claimed");
         let limit = Duration::from_secs(shop.config.build_timeout_seconds);
         let mut held = self.held.add(&claim);
@@ -196,10 +196,10 @@ impl Floor {
         };
         let ended = match outcome {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => ending::badly(shop, &claim, error).await,
-            Ok(Err(_)) => ending::timed_out(shop, &claim, limit).await,
-            Err(Interrupt::Canceled) => ending::badly(shop, &claim, JobError::Canceled).await,
-            Err(Interrupt::Stopping) => ending::handed_back(shop, &claim).await,
+            Ok(Ok(Err(error))) => ending::badly(shop, collectors, &claim, error).await,
+            Ok(Err(_)) => ending::timed_out(shop, collectors, &claim, limit).await,
+            Err(Interrupt::Canceled) => ending::badly(shop, collectors, &claim, JobError::Canceled).await,
+            Err(Interrupt::Stopping) => ending::handed_back(shop, collectors, &claim).await,
             Err(Interrupt::Lost) => {
                 tracing::warn!(run = %claim.id, "the lease was lost; the run is somebody else's");
                 Ok(())

@@ -1,6 +1,11 @@
 //! How a run ends: its remains are removed and its end is recorded, under its lease.
 
-use super::super::{JobError, Workshop, progress::Progress, remove};
+use super::super::{
+    JobError, Workshop,
+    collect::Collectors,
+    progress::Progress,
+    remove::{self, Patience},
+};
 use crate::{
     queue::{self, Claim},
     run::{LogLevel, RunStatus},
@@ -9,21 +14,21 @@ use std::time::Duration;
 
 type Outcome = Result<(), queue::Error>;
 
-pub async fn badly(shop: &Workshop, claim: &Claim, error: JobError) -> Outcome {
+pub async fn badly(shop: &Workshop, collectors: &Collectors, claim: &Claim, error: JobError) -> Outcome {
     match error {
         JobError::Lost => Ok(()),
         JobError::Canceled => {
-            remove::everything_of(shop, claim).await;
+            remove::everything_of(shop, collectors, claim, Patience::Person).await;
             finish(shop, claim, RunStatus::Canceled, None, None).await
         }
         JobError::Fail { message, exit_code } => {
-            remove::everything_of(shop, claim).await;
+            remove::everything_of(shop, collectors, claim, Patience::Slot).await;
             finish(shop, claim, RunStatus::Failed, exit_code, Some(&message)).await
         }
         JobError::Retry { .. } => {
             let reason = error.to_string();
             tracing::warn!(run = %claim.id, %reason, "the attempt failed");
-            remove::everything_of(shop, claim).await;
+            remove::everything_of(shop, collectors, claim, Patience::Slot).await;
             let progress = Progress { shop, claim };
             let _ = progress.log("system", LogLevel::Warn, &format!("This attempt ends: {reason}")).await;
             let reason = reason.as_str();
@@ -36,14 +41,14 @@ pub async fn badly(shop: &Workshop, claim: &Claim, error: JobError) -> Outcome {
     }
 }
 
-pub async fn timed_out(shop: &Workshop, claim: &Claim, limit: Duration) -> Outcome {
-    remove::everything_of(shop, claim).await;
+pub async fn timed_out(shop: &Workshop, collectors: &Collectors, claim: &Claim, limit: Duration) -> Outcome {
+    remove::everything_of(shop, collectors, claim, Patience::Slot).await;
     let message = format!("The build took longer than the {} that it may.", minutes(limit));
     finish(shop, claim, RunStatus::TimedOut, None, Some(&message)).await
 }
 
-pub async fn handed_back(shop: &Workshop, claim: &Claim) -> Outcome {
-    remove::everything_of(shop, claim).await;
+pub async fn handed_back(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> Outcome {
+    remove::everything_of(shop, collectors, claim, Patience::Leaving).await;
     persist(|| async move {
         let mut conn = shop.pool.acquire().await?;
         queue::hand_back(&mut conn, claim, "The worker was stopped.").await
