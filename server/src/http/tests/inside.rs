@@ -362,7 +362,8 @@ async fn threat_02_docker_a_lost_right_ends_the_session() {
         session.until("started").await;
     }
     let (developer, tester, admin) = (f.users[&Who::Developer], f.users[&Who::Tester], f.users[&Who::Admin]);
-    sqlx::query!("update ops.project_memberships set role = 'viewer' where user_id = $1", developer.0)
+    // Not a member any more: also then it is written down.
+    sqlx::query!("delete from ops.project_memberships where user_id = $1", developer.0)
         .execute(&mut conn)
         .await
         .unwrap();
