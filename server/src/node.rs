@@ -36,7 +36,8 @@ const HOSTS: &str = "ops_hosts";
 const LOOK: Duration = Duration::from_secs(30);
 /// From the first byte of a request to the end of its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
-const JOINING: Duration = Duration::from_secs(60);
+/// One small request, which the other machine has ready.
+const JOINING: Duration = Duration::from_secs(10);
 /// An image over a slow line.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
@@ -99,7 +100,7 @@ async fn serve(visitor: Visitor, door: &Door, database: &relay::Database) -> Res
     let router = http::router(door.clone(), visitor.guest);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(HEADERS_WITHIN.min(longest))
         .max_headers(64)
         .serve_connection(TokioIo::new(visitor.stream), TowerToHyperService::new(router));
     Ok(timeout(longest, served).await??)

@@ -1,6 +1,9 @@
 //! `ops work`: the role that builds.
 
+mod files;
+mod places;
 pub mod private;
+mod shell;
 
 use crate::{Failure, socket_file::SocketFile};
 use odooops::{
@@ -14,8 +17,11 @@ use odooops::{
     schedule::keep_leading,
     urls::Urls,
 };
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// They are told to hang up, then killed.
+const SHELLS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Builds until SIGTERM or Ctrl-C, then finishes what it holds or, at the second, hands it back.
 pub async fn run(config: Config) -> Result<ExitCode, Failure> {
@@ -46,14 +52,26 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         config: Arc::new(config),
     };
     let stop = stopped_by_signal()?;
-    let private = private::Private {
-        pool: shop.pool.clone(),
-        docker: shop.docker.clone(),
-        config: shop.config.clone(),
-    };
+    let private = private::Private::new(
+        shop.pool.clone(),
+        shop.docker.clone(),
+        shop.config.clone(),
+        stop.at_once.clone(),
+    );
+    let shells = private.tracker.clone();
     // Open while the last runs are finished, too.
     let listening = SocketFile::bind(&shop.config.worker_socket())?;
-    let listening = tokio::spawn(listening.listen(private::router(private), &stop.at_once));
+    let listening = listening.listen(private::router(private), &stop.at_once);
+    let docker = shop.docker.clone();
+    let listening = tokio::spawn(async move {
+        // Before there are any of ours.
+        match docker.end_abandoned_shells().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::warn!(ended, "shells of a worker that was killed were ended"),
+            Err(error) => tracing::warn!(%error, "shells that a worker left cannot be looked for"),
+        }
+        listening.await
+    });
     tracing::info!(worker = %shop.name, "waiting for runs");
     // The console's machine leads.
     let leads = Identity::of(&shop.config)?.is_none();
@@ -66,6 +84,10 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
     let worked = work(shop, stop.clone()).await;
     stop.at_once.cancel();
     let _ = leading.await;
+    shells.close();
+    if tokio::time::timeout(SHELLS_END_WITHIN, shells.wait()).await.is_err() {
+        tracing::warn!("some shells have not ended in time");
+    }
     listening.abort();
     worked?;
     Ok(ExitCode::SUCCESS)

@@ -4,16 +4,22 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use nix::{
-    sys::signal::{Signal, kill},
+    pty::{Winsize, openpty},
+    sys::{
+        signal::{Signal, kill},
+        termios::{LocalFlags, tcgetattr},
+    },
     unistd::Pid,
 };
 use odooops::{
     docker::{Docker, DockerConfig, SubnetPool},
+    odoo::launch,
     postgres::{Cluster, Kind},
 };
 use sqlx::{ConnectOptions, PgConnection};
 use std::{
     fs,
+    io::Write,
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -53,7 +59,8 @@ impl Machine {
 
     fn ops(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
-        command.args(arguments).arg("--data-dir").arg(&self.data).args(&self.flags);
+        // First: behind `--` they would be somebody else's.
+        command.arg("--data-dir").arg(&self.data).args(&self.flags).args(arguments);
         command.env_remove("OPS_URL").stdin(Stdio::null());
         command
     }
@@ -116,6 +123,82 @@ impl Drop for Machine {
             std::thread::yield_now();
         }
     }
+}
+
+/// From the console's machine, through the joined machine's proxy and worker, into Odoo's container.
+async fn a_program_inside_is_as_if_it_ran_here(control: &Machine, environment: &str) {
+    let script = "import os, sys; print(sys.stdin.read().upper(), os.getuid()); print('bad', file=sys.stderr); sys.exit(5)";
+    let mut command = control.ops(&["env", "shell", environment, "--", "python3", "-c", script]);
+    let mut program =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    program.stdin.take().unwrap().write_all(b"typed\n").await.unwrap();
+    let done = timeout(PATIENCE, program.wait_with_output()).await.unwrap().unwrap();
+    let (out, bad) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!((&*out, done.status.code()), (&*format!("TYPED\n {}\n", launch::owner().0), Some(5)), "{bad}");
+    assert_eq!(bad, "bad\n");
+    let none = uuid::Uuid::now_v7().to_string();
+    assert_eq!(control.ops(&["env", "shell", &none]).output().await.unwrap().status.code(), Some(1));
+}
+
+async fn a_terminal_is_raw_meanwhile_and_given_back(control: &Machine, environment: &str) {
+    let size = Winsize { ws_row: 43, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    let is_raw = || !tcgetattr(&pty.slave).unwrap().local_flags.contains(LocalFlags::ICANON);
+    let reader = std::fs::File::from(pty.master.try_clone().unwrap());
+    let (sender, mut printed) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let (mut reader, mut piece) = (reader, [0; 4096]);
+        while let Ok(length @ 1..) = std::io::Read::read(&mut reader, &mut piece) {
+            _ = sender.send(piece[..length].to_vec());
+        }
+    });
+    let mut writer = std::fs::File::from(pty.master.try_clone().unwrap());
+    let mut until = async |what: &str| {
+        let mut text = String::new();
+        while !text.contains(what) {
+            let piece = timeout(PATIENCE, printed.recv()).await.unwrap().unwrap();
+            text.push_str(&String::from_utf8_lossy(&piece));
+        }
+    };
+    for (ending, code) in [("exit 6\n", Some(6)), ("", None)] {
+        assert!(!is_raw());
+        let end = || Stdio::from(pty.slave.try_clone().unwrap());
+        let mut command = control.ops(&["env", "shell", environment]);
+        let mut shell = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        // What is typed is echoed with quotes; what is printed has none.
+        writer.write_all(b"stty size; echo \"rea\"dy\n").unwrap();
+        until("43 132").await;
+        until("ready").await;
+        assert!(is_raw());
+        writer.write_all(ending.as_bytes()).unwrap();
+        if code.is_none() {
+            let pid = Pid::from_raw(i32::try_from(shell.id().unwrap()).unwrap());
+            kill(pid, Signal::SIGTERM).unwrap();
+        }
+        let status = timeout(PATIENCE, shell.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), code.or(Some(128 + Signal::SIGTERM as i32)));
+        assert!(!is_raw(), "given back");
+    }
+}
+
+async fn files_inside_are_got(control: &Machine, joined: &Machine, environment: &str) {
+    let listed = control.run(&["env", "files", environment, "src"]).await;
+    assert!(listed.status.success(), "{listed:?}");
+    let folder = joined.data.join(format!("environments/{environment}/src"));
+    let first = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(&first), "{listed:?}");
+    // Something big enough to come in pieces, made where the worker keeps it.
+    let content: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
+    let made = joined.data.join(format!("environments/{environment}/data/filestore/big"));
+    fs::write(made, &content).unwrap();
+    let target = control.data.join("got");
+    let got = control
+        .run(&["env", "files", environment, "filestore/big", "--output", &target.display().to_string()])
+        .await;
+    assert!(got.status.success(), "{got:?}");
+    assert!(fs::read(&target).unwrap() == content);
+    let refused = control.run(&["env", "files", environment, "src/../etc/odoo.conf"]).await;
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
 }
 
 async fn superuser(data: &Path) -> PgConnection {
@@ -242,6 +325,11 @@ async fn odoo_a_joined_machine_builds_serves_and_is_cut_off() {
         .await
         .unwrap();
     assert!(String::from_utf8_lossy(&asked.stdout).contains(password.trim()), "{asked:?}");
+
+    let environment = environment.to_string();
+    a_program_inside_is_as_if_it_ran_here(&control, &environment).await;
+    a_terminal_is_raw_meanwhile_and_given_back(&control, &environment).await;
+    files_inside_are_got(&control, &joined, &environment).await;
 
     let revoked = control.run(&["worker", "revoke", "node-2"]).await;
     assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));

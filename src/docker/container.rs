@@ -142,7 +142,7 @@ impl Docker {
         Ok(containers)
     }
 
-    async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, DockerError> {
+    pub(super) async fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>, DockerError> {
         match self
             .client
             .inspect_container(id, None::<InspectContainerOptions>)

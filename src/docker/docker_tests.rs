@@ -314,20 +314,32 @@ async fn threat_06_a_build_network_reaches_the_proxy_and_nothing_else() {
 async fn docker_a_terminal_runs_a_program_and_only_in_its_own_environment() {
     let test = start().await;
     let id = test.run_script("shell", "sleep 1000").await;
-    let arguments = ["/bin/busybox", "sh", "-c", "read name; echo hello $name; stty size; exit 3"];
-    let arguments: Vec<String> = arguments.map(str::to_owned).to_vec();
-    let stranger = test.docker.open_shell(EnvironmentId::new(), &id, arguments.clone()).await;
+    let arguments =
+        ["/bin/busybox", "sh", "-c", "read name; echo hello $name; busybox stty size; id -u; exit 3"];
+    let spec = ShellSpec {
+        arguments: arguments.map(str::to_owned).to_vec(),
+        user: (64_100, 64_100),
+        terminal: true,
+    };
+    let stranger = test.docker.open_shell(EnvironmentId::new(), &id, spec.clone()).await;
     assert!(matches!(stranger.err(), Some(DockerError::Foreign(_))));
-    let mut shell = test.docker.open_shell(test.environment, &id, arguments).await.unwrap();
-    shell.resize(132, 43).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut shell.input, b"Ada\n").await.unwrap();
+    let mut shell = test.docker.open_shell(test.environment, &id, spec.clone()).await.unwrap();
+    shell.resizer().resize(132, 43).await.unwrap();
+    shell.input.write(b"Ada\n").await.unwrap();
     let mut printed = Vec::new();
-    while let Some(chunk) = shell.output.next().await {
-        printed.extend_from_slice(&chunk.unwrap());
+    while let Some(Printed::Terminal(bytes)) = shell.output.next().await.transpose().unwrap() {
+        printed.extend_from_slice(&bytes);
     }
     let printed = String::from_utf8_lossy(&printed);
-    assert!(printed.contains("hello Ada\r\n") && printed.contains("43 132"), "{printed}");
+    assert!(printed.contains("hello Ada\r\n43 132\r\n64100\r\n"), "{printed}");
     assert_eq!(shell.exit_code().await.unwrap(), Some(3));
+    // One that is not there says so, in its output and by its code.
+    let missing = ShellSpec { arguments: vec!["/bin/no-such-program".to_owned()], terminal: false, ..spec };
+    let mut shell = test.docker.open_shell(test.environment, &id, missing).await.unwrap();
+    while let Some(printed) = shell.output.next().await {
+        _ = printed.unwrap();
+    }
+    assert!(matches!(shell.exit_code().await.unwrap(), Some(126 | 127)));
     test.clean().await;
 }
 

@@ -17,6 +17,7 @@ mod layer;
 pub mod names;
 mod network;
 mod output;
+mod session;
 mod shell;
 mod shim;
 mod spec;
@@ -29,7 +30,7 @@ mod watch;
 mod docker_tests;
 #[cfg(test)]
 mod odoo_tests;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use check::Refusal;
@@ -41,7 +42,7 @@ pub use labels::Labels;
 pub use layer::{LayerError, LayerRequest, RequirementsFile};
 pub use network::Network;
 pub use output::{Output, OutputFrame};
-pub use shell::Shell;
+pub use shell::{Printed, Resizer, Shell, ShellInput, ShellOutput, ShellSpec};
 pub use shim::Shim;
 pub use spec::{ContainerSpec, Limits, LogRotation, Mount, Tmpfs};
 pub use subnet::{Subnet, SubnetPool};

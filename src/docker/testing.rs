@@ -1,5 +1,7 @@
 //! A real daemon for tests: an installation of its own per test, and an image of four megabytes.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot set itself up must stop")]
+
 use super::{ContainerSpec, Docker, DockerConfig, DockerError, Labels, SubnetPool, labels};
 use crate::id::{EnvironmentId, InstallationId, RunId};
 use bollard::query_parameters::CreateImageOptionsBuilder;

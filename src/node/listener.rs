@@ -3,6 +3,7 @@
 
 use super::{
     Fingerprint, Keys, NodeError, NodeName,
+    places::Places,
     query::{self, Host},
     relay::keep_alive,
     tls,
@@ -25,8 +26,12 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// At a time; others wait in the kernel's queue.
+/// Connections of machines that showed their certificate, at a time.
 const CONNECTIONS: usize = 2048;
+/// Connections that have not said who they are. They never take places of those above.
+const ARRIVING: usize = 512;
+/// Connections without a certificate.
+const STRANGERS: usize = 64;
 
 /// Who has connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +68,15 @@ pub struct Listener {
     tcp: TcpListener,
     tls: TlsAcceptor,
     rule: Rule,
-    places: Arc<Semaphore>,
+    doors: Doors,
+}
+
+/// Who holds which places.
+#[derive(Clone)]
+struct Doors {
+    arriving: Places,
+    strangers: Places,
+    known: Arc<Semaphore>,
 }
 
 impl Listener {
@@ -79,7 +92,19 @@ impl Listener {
     }
 
     fn new(tcp: TcpListener, tls: TlsAcceptor, rule: Rule) -> Self {
-        Self { tcp, tls, rule, places: Arc::new(Semaphore::new(CONNECTIONS)) }
+        let doors = Doors {
+            arriving: Places::new(ARRIVING),
+            strangers: Places::new(STRANGERS),
+            known: Arc::new(Semaphore::new(CONNECTIONS)),
+        };
+        Self { tcp, tls, rule, doors }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_places(mut self, arriving: usize, strangers: usize) -> Self {
+        self.doors.arriving = Places::new(arriving);
+        self.doors.strangers = Places::new(strangers);
+        self
     }
 
     /// Connections that are open, to be judged again when a host changes.
@@ -97,11 +122,6 @@ impl Listener {
         welcome: impl Fn(Visitor) -> F + Clone + Send + Sync + 'static,
     ) {
         loop {
-            let place = tokio::select! {
-                place = self.places.clone().acquire_owned() => place,
-                () = stop.cancelled() => return,
-            };
-            let Ok(place) = place else { return };
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
                 () = stop.cancelled() => return,
@@ -114,26 +134,61 @@ impl Listener {
                     continue;
                 }
             };
-            let (tls, rule, welcome) = (self.tls.clone(), self.rule.clone(), welcome.clone());
+            // Taken here, so that no more tasks wait than there are places.
+            let place = self.doors.arriving.take();
+            let (tls, rule, doors, welcome) =
+                (self.tls.clone(), self.rule.clone(), self.doors.clone(), welcome.clone());
             tokio::spawn(async move {
-                match timeout(HANDSHAKE, let_in(tls, &rule, tcp, address)).await {
-                    Ok(Ok(visitor)) => {
-                        let cut = visitor.cut.clone();
-                        cut.run_until_cancelled(welcome(visitor)).await;
+                let stream = match place.hold(timeout(HANDSHAKE, shake_hands(tls, tcp))).await {
+                    Some(Ok(Ok(stream))) => stream,
+                    Some(Ok(Err(error))) => {
+                        return tracing::warn!(peer = %address, %error, "a machine was not let in");
                     }
-                    Ok(Err(error)) => tracing::warn!(peer = %address, %error, "a machine was not let in"),
-                    Err(_) => tracing::debug!(peer = %address, "no handshake in time"),
-                }
-                drop(place);
+                    Some(Err(_)) => return tracing::debug!(peer = %address, "no handshake in time"),
+                    None => return tracing::debug!(peer = %address, "others arrived meanwhile"),
+                };
+                doors.let_in(stream, &rule, address, welcome).await;
             });
         }
     }
 }
 
-async fn let_in(tls: TlsAcceptor, rule: &Rule, tcp: TcpStream, address: SocketAddr) -> io::Result<Visitor> {
+impl Doors {
+    async fn let_in<F: Future<Output = ()> + Send + 'static>(
+        self,
+        stream: TlsStream<TcpStream>,
+        rule: &Rule,
+        address: SocketAddr,
+        welcome: impl Fn(Visitor) -> F,
+    ) {
+        let visitor = match timeout(HANDSHAKE, judge(stream, rule, address)).await {
+            Ok(Ok(visitor)) => visitor,
+            Ok(Err(error)) => return tracing::warn!(peer = %address, %error, "a machine was not let in"),
+            Err(_) => return tracing::warn!(peer = %address, "the ops database does not say who this is"),
+        };
+        if visitor.guest == Guest::Stranger {
+            if self.strangers.take().hold(welcome(visitor)).await.is_none() {
+                tracing::debug!(peer = %address, "other strangers came meanwhile");
+            }
+            return;
+        }
+        match self.known.try_acquire_owned() {
+            Ok(_place) => {
+                let cut = visitor.cut.clone();
+                cut.run_until_cancelled(welcome(visitor)).await;
+            }
+            Err(_) => tracing::error!(peer = %address, "too many connections of machines"),
+        }
+    }
+}
+
+async fn shake_hands(tls: TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     tcp.set_nodelay(true)?;
     keep_alive(&tcp)?;
-    let stream = tls.accept(tcp).await?;
+    tls.accept(tcp).await
+}
+
+async fn judge(stream: TlsStream<TcpStream>, rule: &Rule, address: SocketAddr) -> io::Result<Visitor> {
     let session = stream.get_ref().1;
     let called = session.server_name().unwrap_or_default().to_ascii_lowercase();
     let certificate = session.peer_certificates().and_then(|it| it.first()).map(|it| it.clone().into_owned());

@@ -21,6 +21,7 @@ pub mod invite;
 pub mod join;
 pub mod listener;
 mod name;
+mod places;
 pub mod query;
 pub mod reach;
 pub mod relay;

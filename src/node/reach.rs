@@ -2,10 +2,11 @@
 //! by mutual TLS elsewhere.
 
 use super::{Keys, NodeError, NodeName, query::Whereabouts, relay::dial, tls};
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use std::{
     io,
@@ -72,6 +73,38 @@ impl Reach {
         tokio::spawn(connection);
         let answer = timeout(PATIENCE, sender.send_request(request)).await;
         answer.map_err(|_| NodeError::unreachable(place.clone(), "no answer in time"))?.map_err(failed)
+    }
+
+    /// A connection that goes on as a websocket, over which both sides then speak as they like; or the refusal.
+    pub async fn upgrade(
+        &self,
+        there: Option<&Whereabouts>,
+        path: &str,
+    ) -> Result<Result<TokioIo<Upgraded>, StatusCode>, NodeError> {
+        let place = there.map_or_else(|| self.socket.display().to_string(), |there| there.address.clone());
+        let failed = |error: hyper::Error| NodeError::unreachable(place.clone(), error);
+        let stream = self.connect(there).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+        tokio::spawn(connection.with_upgrades());
+        let request = Request::get(path)
+            .header(header::HOST, "worker")
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            // It proves that the other side speaks the protocol, which TLS and the file's mode have proven better.
+            .header(header::SEC_WEBSOCKET_KEY, BASE64.encode(rand::random::<[u8; 16]>()))
+            .body(Full::<Bytes>::default())
+            .map_err(|error| NodeError::Refused(error.to_string()))?;
+        let answer = timeout(PATIENCE, sender.send_request(request)).await;
+        let answer = answer
+            .map_err(|_| NodeError::unreachable(place.clone(), "no answer in time"))?
+            .map_err(failed)?;
+        match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(Ok(TokioIo::new(hyper::upgrade::on(answer).await.map_err(failed)?)))
+            }
+            status => Ok(Err(status)),
+        }
     }
 
     /// One small answer, as text, when it is 200.

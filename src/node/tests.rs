@@ -18,6 +18,7 @@ use crate::{
     },
     queue,
 };
+use futures::{StreamExt, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -25,10 +26,16 @@ use hyper_util::rt::TokioIo;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const ARRIVING: usize = 16;
+const STRANGERS: usize = 4;
 
 fn config(folder: &Path) -> Config {
     let keys = BTreeMap::from([("data_dir", folder.display().to_string())]);
@@ -63,6 +70,7 @@ impl Control {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let listener = Listener::of_control(tcp, authority.own().unwrap(), db.web.clone()).unwrap();
+        let listener = listener.with_places(ARRIVING, STRANGERS);
         let (open, pool) = (listener.open().unwrap(), db.web.clone());
         let mut heard = Announcements::listen(&pool, &["ops_hosts"], stop.clone()).subscribe();
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -370,4 +378,47 @@ async fn a_revoked_machine_is_cut_off_at_once_and_its_run_goes_on_elsewhere() {
     assert!(matches!(control.revoke("here").await, Err(crate::Error::Conflict { .. })));
     assert!(matches!(control.revoke("nowhere").await, Err(crate::Error::NotFound { .. })));
     superuser.close().await.unwrap();
+}
+
+/// Waits until so many of these connections were ended by the other side.
+async fn lost(connections: &mut [impl AsyncRead + Unpin], count: usize) {
+    let reads = connections.iter_mut().map(async |connection| {
+        let mut byte = [0];
+        matches!(connection.read(&mut byte).await, Ok(0) | Err(_))
+    });
+    let ended = reads.collect::<FuturesUnordered<_>>().take(count);
+    assert!(timeout(PATIENCE, ended.all(async |ended| ended)).await.unwrap());
+}
+
+/// Who shows no certificate has places of their own, and the newest of them: neither silence nor crowds keep a machine
+/// out, or another from joining.
+#[tokio::test]
+async fn threat_hosts_strangers_take_no_place_of_a_machine() {
+    let control = Control::start().await;
+    let machine = Machine::join(&control, control.token(None).await, "node-2").await.unwrap();
+    let ask = async || {
+        // A connection of its own each time, through the listener.
+        let pool = machine.pool.options().clone().connect_with((*machine.pool.connect_options()).clone());
+        let pool = timeout(PATIENCE, pool).await.unwrap().unwrap();
+        sqlx::query_scalar::<_, i32>("select 1").fetch_one(&pool).await.unwrap();
+        pool.close().await;
+    };
+    let mut silent = Vec::new();
+    for _ in 0..ARRIVING + 4 {
+        silent.push(TcpStream::connect(control.address).await.unwrap());
+    }
+    lost(&mut silent, 4).await;
+    ask().await;
+    let tls = super::tls::joining(control.fingerprint()).unwrap();
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(tls));
+    let mut strangers = Vec::new();
+    for _ in 0..STRANGERS + 2 {
+        let tcp = TcpStream::connect(control.address).await.unwrap();
+        let name = NodeName::Control.server_name();
+        strangers.push(timeout(PATIENCE, tls.connect(name, tcp)).await.unwrap().unwrap());
+    }
+    lost(&mut strangers, 2).await;
+    ask().await;
+    Machine::join(&control, control.token(None).await, "node-3").await.unwrap();
+    drop((silent, strangers));
 }

@@ -1,7 +1,8 @@
 use super::CliError;
 use crate::http::{LoginLink, ProblemBody};
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use futures::{Stream, StreamExt, TryStreamExt};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io, path::Path, time::Duration};
@@ -85,6 +86,41 @@ impl Client {
         self.send(method, path, None::<&()>, Some(ANSWER_WITHIN)).await.map(drop)
     }
 
+    /// An answer that is no JSON, or may be none: its body streams, however long that takes.
+    pub async fn open(&self, path: &str) -> Result<Response, CliError> {
+        let answer = self.send(Method::GET, path, None::<&()>, None);
+        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            Ok(answer) => answer,
+            Err(late) => Err(self.broken(&late)),
+        }
+    }
+
+    /// A websocket, with nothing of it read yet.
+    pub async fn upgrade(&self, path: &str) -> Result<reqwest::Upgraded, CliError> {
+        let mut request = self.http.get(format!("{}/api/v1{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        let request = request
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, BASE64.encode(rand::random::<[u8; 16]>()));
+        let answer = match tokio::time::timeout(ANSWER_WITHIN, request.send()).await {
+            Ok(answer) => answer.map_err(|error| self.broken(&error))?,
+            Err(late) => return Err(self.broken(&late)),
+        };
+        match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => answer.upgrade().await.map_err(|error| self.broken(&error)),
+            status => Err(self.refusal(status, answer).await),
+        }
+    }
+
+    /// What is said when a stream breaks off.
+    pub fn broken(&self, error: &(dyn std::error::Error + 'static)) -> CliError {
+        CliError::Unreachable { place: self.place.clone(), cause: innermost(error), advice: self.advice }
+    }
+
     /// An answer of JSON lines, each as it arrives.
     pub async fn lines<T: DeserializeOwned>(
         &self,
@@ -136,10 +172,6 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, CliError> {
         response.json().await.map_err(|error| strange(&self.place, &error))
-    }
-
-    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> CliError {
-        CliError::Unreachable { place: self.place.clone(), cause: innermost(error), advice: self.advice }
     }
 }
 

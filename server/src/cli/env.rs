@@ -1,7 +1,8 @@
 use super::{
-    CliError, Client, follow,
+    CliError, Client, files, follow,
     output::{Output, clean, moment, or_dash, say},
     project::segment,
+    shell,
 };
 use crate::http::{AdminPassword, EnvironmentRequest, Queued};
 use clap::Subcommand;
@@ -12,7 +13,7 @@ use odooops::{
     run::{RunView, Verdict},
 };
 use reqwest::Method;
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 /// What `timeout` of the coreutils ends with, too.
 const TIMED_OUT: u8 = 124;
@@ -46,6 +47,23 @@ pub enum Command {
     Show { environment: EnvironmentId },
     /// How to sign in to an environment's Odoo as its administrator.
     Password { environment: EnvironmentId },
+    /// A shell in an environment's container, as its Odoo's user. Ends with what the program ends with, or 255.
+    Shell {
+        environment: EnvironmentId,
+        /// Another program than bash, and its arguments.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Lists what is in an environment: its sources and its filestore. Or gets one file.
+    Files {
+        environment: EnvironmentId,
+        /// Such as src/sale/models.
+        #[arg(default_value = "")]
+        path: String,
+        /// Where to write the file to; - is the standard output.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
     /// Removes an environment with its database and files.
     Destroy { environment: EnvironmentId },
 }
@@ -98,6 +116,10 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
             let path = format!("/environments/{environment}/admin-password");
             let admin: AdminPassword = client.get(&path).await?;
             output.show(&admin, |admin| admin.password.clone())?;
+        }
+        Command::Shell { environment, command } => return shell::run(client, environment, command).await,
+        Command::Files { environment, path, output: target } => {
+            files::run(client, output, environment, &path, target.as_deref()).await?;
         }
         Command::Destroy { environment } => {
             client.act(Method::DELETE, &format!("/environments/{environment}")).await?;

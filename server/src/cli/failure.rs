@@ -17,6 +17,10 @@ pub enum CliError {
     ClearText,
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{path}: {cause}")]
+    File { path: String, cause: std::io::Error },
+    #[error("the terminal: {0}")]
+    Terminal(std::io::Error),
     #[error("{0}")]
     Join(String),
     #[error("writing the output: {0}")]

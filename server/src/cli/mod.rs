@@ -6,6 +6,7 @@ mod branch;
 mod client;
 mod env;
 mod failure;
+mod files;
 mod follow;
 mod gc;
 mod joining;
@@ -14,7 +15,9 @@ mod project;
 mod queue;
 mod run;
 mod schedule;
+mod shell;
 mod status;
+mod terminal;
 mod token;
 mod worker;
 
@@ -91,7 +94,7 @@ pub enum Command {
     Branch(Group<branch::Command>),
     /// Runs: list, show, logs, events, cancel, retry, rebuild.
     Run(Group<run::Command>),
-    /// Environments: create, wait, show, list, password, destroy.
+    /// Environments: create, wait, show, list, password, shell, files, destroy.
     Env(Group<env::Command>),
     /// The queue of all projects: list, priority.
     Queue(Group<queue::Command>),

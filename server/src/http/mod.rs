@@ -11,6 +11,7 @@ mod health;
 mod hooks;
 mod live;
 mod origin;
+mod shell;
 mod sign_in;
 mod web;
 mod words;
@@ -21,8 +22,8 @@ mod tests;
 pub use api::Problem;
 pub use api::{
     AdminPassword, CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest,
-    HostTokenRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest, ProblemBody,
-    ProjectRequest, Queued, Revoked,
+    FilesQuery, HostTokenRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest,
+    ProblemBody, ProjectRequest, Queued, Revoked,
 };
 pub use auth::{ClientAddress, Identity};
 pub use git::read as read_sources;

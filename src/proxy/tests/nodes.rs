@@ -9,7 +9,7 @@ use crate::{
     proxy::{BaseDomain, Node, Nodes, Route, Routes, exchange::Exchange, nodes},
 };
 use axum::extract::DefaultBodyLimit;
-use futures::SinkExt;
+use futures::{SinkExt, StreamExt};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use std::{collections::BTreeMap, net::SocketAddr};
 use tempfile::TempDir;
@@ -18,7 +18,10 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener},
     task::JoinHandle,
 };
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 use tokio_util::sync::CancellationToken;
 
 struct Installation {
@@ -158,15 +161,29 @@ async fn the_private_listener_of_another_machines_worker_is_reached_by_name() {
     let installation = Installation::new();
     let joined = Joined::start(&installation).await;
     let socket = UnixListener::bind(&joined.worker).unwrap();
-    let router = axum::Router::new().route("/secret", axum::routing::get(async || "it"));
+    let router = axum::Router::new()
+        .route("/secret", axum::routing::get(async || "it"))
+        .nest("/echo", websockets::echo("worker"));
     tokio::spawn(axum::serve(socket, router).into_future());
     let there = crate::node::query::Whereabouts { host: joined.host, address: joined.address.to_string() };
     let reach = |keys| crate::node::Reach::new("/nonexistent".into(), Some(keys)).unwrap();
     let own = reach(installation.authority.own().unwrap());
     assert_eq!(own.ask(Some(&there), "/secret").await.unwrap(), "it");
     assert!(own.ask(Some(&there), "/other").await.is_err());
+    // Both ways at once, for as long as both like: terminals.
+    let upgraded = own.upgrade(Some(&there), "/echo/websocket").await.unwrap().unwrap();
+    let mut terminal = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+    let hello = terminal.next().await.unwrap().unwrap();
+    assert!(hello.to_text().unwrap().starts_with("worker"), "{hello}");
+    let long = Message::binary(vec![7; 4 << 20]);
+    terminal.send(long.clone()).await.unwrap();
+    assert!(terminal.next().await.unwrap().unwrap() == long);
+    let refused = own.upgrade(Some(&there), "/secret").await.unwrap();
+    assert_eq!(refused.err(), Some(http::StatusCode::OK), "not a websocket");
     for keys in [installation.host(HostId::new()), Installation::new().authority.own().unwrap()] {
-        assert!(reach(keys).ask(Some(&there), "/secret").await.is_err());
+        let reach = reach(keys);
+        assert!(reach.ask(Some(&there), "/secret").await.is_err());
+        assert!(reach.upgrade(Some(&there), "/echo/websocket").await.is_err());
     }
     assert!(own.ask(None, "/secret").await.is_err(), "there is no worker here");
 }

@@ -5,6 +5,7 @@ mod branches;
 mod environments;
 mod extract;
 mod identity;
+mod inside;
 mod joining;
 mod platform;
 mod problem;
@@ -17,6 +18,7 @@ mod watch;
 pub use branches::{MoveRequest, OnPushRequest};
 pub use environments::{AdminPassword, EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
+pub use inside::FilesQuery;
 pub use joining::{HostTokenRequest, Revoked};
 pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use problem::{Problem, ProblemBody};
@@ -92,6 +94,8 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(schedules::runs))
         .routes(routes!(schedules::preview))
         .routes(routes!(environments::admin_password))
+        .routes(routes!(inside::shell))
+        .routes(routes!(inside::files))
         .routes(routes!(joining::create_token))
         .routes(routes!(joining::revoke))
 }

@@ -13,7 +13,7 @@ struct Line {
     command: cli::Command,
 }
 
-async fn run(config: &Config, line: &str) -> Result<ExitCode, String> {
+pub async fn run(config: &Config, line: &str) -> Result<ExitCode, String> {
     let line = Line::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
     cli::run(line.command, config).await.map_err(|error| error.to_string())
 }

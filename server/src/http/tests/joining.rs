@@ -102,7 +102,8 @@ async fn threat_02_docker_an_environments_administrator_is_for_who_may_connect()
         subnets: f.web.config.environment_subnets,
     };
     let docker = Docker::connect(docker).await.expect("tests need a Docker daemon");
-    let private = Private { pool: f.db.worker.clone(), docker, config: f.web.config.clone() };
+    let (config, ending) = (f.web.config.clone(), f.web.ending.clone());
+    let private = Private::new(f.db.worker.clone(), docker, config, ending);
     let socket = SocketFile::bind(&f.web.config.worker_socket()).unwrap();
     tokio::spawn(socket.listen(private::router(private), &f.web.ending));
     for (who, status) in [

@@ -119,6 +119,14 @@ fn cases(f: &Fixture) -> Vec<Case> {
             None,
             Pass::Develops,
         ),
+        // Not a websocket: who passes is told so. Real ones are tested with containers, in `inside`.
+        case(
+            get.clone(),
+            "/environments/{environment}/shell",
+            &format!("/environments/{environment}/shell"),
+            None,
+            Pass::Develops,
+        ),
         case(get.clone(), "/runs/{run}/attempts", &format!("/runs/{run}/attempts"), None, Pass::Member),
         case(post.clone(), "/runs/{run}/retry", &format!("/runs/{run}/retry"), None, Pass::Develops),
         case(
@@ -220,8 +228,9 @@ fn cases(f: &Fixture) -> Vec<Case> {
 }
 
 /// What is gone for the second who passes: `tokens_are_ones_own`, `schedules_are_deleted_by_administrators`. Hosts and
-/// what only workers know: `joining`.
-const ELSEWHERE: [(&str, &str); 5] = [
+/// what only workers know: `joining`, `inside`.
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("get", "/api/v1/environments/{environment}/files"),
     ("delete", "/api/v1/tokens/{token}"),
     ("delete", "/api/v1/schedules/{schedule}"),
     ("post", "/api/v1/host-tokens"),

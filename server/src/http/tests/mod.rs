@@ -5,6 +5,7 @@ mod coverage;
 mod files;
 mod fixture;
 mod functions;
+mod inside;
 mod joining;
 mod live;
 mod matrix;
