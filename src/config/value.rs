@@ -121,7 +121,9 @@ impl Value for Vec<RunKind> {
             text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect();
         kinds
             .ok()
-            .filter(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| can_be_runs().any(|can| can == kind)))
+            .filter(|kinds| {
+                !kinds.is_empty() && kinds.iter().all(|kind| can_be_runs().any(|can| can == kind))
+            })
             .ok_or_else(|| format!("write one or more of {names}, separated by commas"))
     }
 

@@ -139,7 +139,8 @@ fn Row(
     priority: ServerAction<SetPriority>,
     asked: RwSignal<Option<RunId>>,
 ) -> impl IntoView {
-    let run = Memo::new(move |_| backlog.with(|backlog| backlog.runs.iter().find(|run| run.id == id).cloned()));
+    let run =
+        Memo::new(move |_| backlog.with(|backlog| backlog.runs.iter().find(|run| run.id == id).cloned()));
     let Some(first) = run.get_untracked() else { return ().into_any() };
     let part = move |read: fn(&Queued) -> bool| run.with(|run| run.as_ref().is_some_and(read));
     let verdict = Signal::derive(move || {

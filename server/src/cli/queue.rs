@@ -44,8 +44,7 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
 }
 
 fn list(backlog: &Backlog, output: &Output) -> Result<(), CliError> {
-    let columns =
-        ["RUN", "PROJECT", "REF", "KIND", "STATUS", "PRIORITY", "QUEUED", "WORKER", "WAITS FOR"];
+    let columns = ["RUN", "PROJECT", "REF", "KIND", "STATUS", "PRIORITY", "QUEUED", "WORKER", "WAITS FOR"];
     output.list(&backlog.runs, &columns, |run| {
         vec![
             run.id.to_string(),

@@ -83,7 +83,8 @@ async fn a_dry_run_ends_with_1_when_a_host_is_silent() {
 #[tokio::test]
 async fn a_dry_run_ends_with_1_when_a_reconciler_could_not_look() {
     let shell = Shell::new().await;
-    let reports = json!([report("containers", Some("docker is away"), json!([])), report("volumes", None, json!([]))]);
+    let reports =
+        json!([report("containers", Some("docker is away"), json!([])), report("volumes", None, json!([]))]);
     let code = answered(&shell, "ops gc --dry-run", reports.clone()).await;
     assert!(is(&code, 1), "{code:?}");
     assert!(shell.out.text().contains("docker is away"), "{}", shell.out.text());

@@ -135,7 +135,8 @@ async fn schedules_are_made_listed_changed_and_stopped() {
         .says("ops schedule create weekly --cron @weekly --time-zone Europe/Brussels -p demo -b feature-x")
         .await;
     assert!(made.starts_with("weekly (") && made.contains("does: build feature-x\n"), "{made}");
-    let known = "select concat_ws(' ', cron, time_zone, kind, enabled, params ->> 'branch_id') from ops.schedules
+    let known =
+        "select concat_ws(' ', cron, time_zone, kind, enabled, params ->> 'branch_id') from ops.schedules
                  where name = 'weekly'";
     let expected = format!("@weekly Europe/Brussels build t {}", shell.f.feature);
     assert_eq!(shell.truth(known).await, expected);

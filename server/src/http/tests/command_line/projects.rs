@@ -77,9 +77,7 @@ async fn environments_are_made_shown_and_removed() {
 
     // Only its worker knows it, and that is not there.
     shell.refuses(&format!("ops env password {id}"), "does not answer").await;
-    shell
-        .refuses("ops env create demo production main", "Production is built from its branch")
-        .await;
+    shell.refuses("ops env create demo production main", "Production is built from its branch").await;
     shell.refuses("ops env create demo live main", "invalid value").await;
 }
 
@@ -96,10 +94,7 @@ async fn tokens_are_shown_once_listed_and_ended() {
     let id = shell.truth(&of_hash("id")).await;
     let list = shell.says("ops token list").await;
     assert!(list.contains(&id) && list.contains("2099-01-01") && !list.contains(token.trim()), "{list}");
-    assert_eq!(
-        shell.says(&format!("ops token revoke {id}")).await,
-        format!("Token {id} is revoked.\n")
-    );
+    assert_eq!(shell.says(&format!("ops token revoke {id}")).await, format!("Token {id} is revoked.\n"));
     assert_eq!(shell.truth(&of_hash("revoked_at is not null")).await, "true");
     assert!(!shell.says("ops token list").await.contains(&id));
 }
