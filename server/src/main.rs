@@ -112,4 +112,61 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    const DOCUMENTS: [&str; 8] = [
+        include_str!("../../README.md"),
+        include_str!("../../CONTRIBUTING.md"),
+        include_str!("../../docs/ARCHITECTURE.md"),
+        include_str!("../../docs/DATA_BOUNDARIES.md"),
+        include_str!("../../docs/FAULTS.md"),
+        include_str!("../../docs/HOSTS.md"),
+        include_str!("../../docs/RECONCILERS.md"),
+        include_str!("../../docs/RUN_LIFECYCLE.md"),
+    ];
+
+    /// Why what a document tells people to type would be refused.
+    fn wrong(line: &str) -> Option<String> {
+        let root = Cli::command();
+        let mut path = vec![&root];
+        for word in line.split_whitespace() {
+            let command = path[path.len() - 1];
+            if let Some(flag) = word.strip_prefix("--") {
+                let known =
+                    |command: &&clap::Command| command.get_arguments().any(|a| a.get_long() == Some(flag));
+                if !path.iter().any(known) {
+                    return Some(format!("{line}: --{flag}"));
+                }
+            } else if command.has_subcommands() {
+                let mut found = None;
+                for name in word.split('|') {
+                    found = command.find_subcommand(name);
+                    if found.is_none() {
+                        return Some(format!("{line}: {name}"));
+                    }
+                }
+                path.extend(found);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn the_commands_that_the_documents_name_exist() {
+        assert_eq!(wrong("worker confirm HOST"), None);
+        assert!(wrong("worker konfirm HOST").is_some() && wrong("gc --dryrun").is_some());
+        let mut named = 0;
+        for document in DOCUMENTS {
+            // What is between marks of code: each line of it that calls the program.
+            for line in document.split('`').skip(1).step_by(2).flat_map(str::lines) {
+                let Some(line) = line.trim().strip_prefix("ops ").filter(|line| !line.starts_with('-'))
+                else {
+                    continue;
+                };
+                let line = line.split('#').next().unwrap_or_default();
+                assert_eq!(wrong(line), None);
+                named += 1;
+            }
+        }
+        assert!(named > 20, "{named}");
+    }
 }

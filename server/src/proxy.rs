@@ -23,8 +23,8 @@ const BACKLOG: u32 = 1024;
 /// may be down.
 pub async fn run(config: &Config, database: PgConnectOptions) -> Result<ExitCode, Failure> {
     raise_file_limit();
-    // One connection listens, one reads.
-    let database = ops::connect(database.application_name("ops proxy"), 2);
+    // One connection reads; the one that listens is besides.
+    let database = ops::connect(database.application_name("ops proxy"), 1);
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stopping = stop.clone();

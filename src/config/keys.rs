@@ -114,7 +114,7 @@ keys! {
     /// How many runs this machine works on at the same time.
     worker_concurrency: usize = default_concurrency();
     /// The kinds of runs that this machine does, separated by commas.
-    worker_kinds: Vec<RunKind> = vec![RunKind::Build, RunKind::Maintenance];
+    worker_kinds: Vec<RunKind> = vec![RunKind::Build];
     /// How long a worker that is told to stop may take to finish what it does, in seconds. What is not finished then
     /// goes back to the queue; a second signal hands it back at once.
     drain_seconds: u64 = 30;

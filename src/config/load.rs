@@ -257,6 +257,7 @@ fn is_image(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::RunKind;
 
     fn load(
         flags: &[(&'static str, &str)],
@@ -305,6 +306,18 @@ mod tests {
         let from_flag = load(&[("trusted_proxies", "10.0.0.0/8, 127.0.0.1")], &[], "").unwrap();
         assert_eq!(from_file.trusted_proxies, from_flag.trusted_proxies);
         assert_eq!(from_file.trusted_proxies.len(), 2);
+    }
+
+    /// What the platform does for itself is done by its leader. As a run it would be anybody's who may queue one.
+    #[test]
+    fn threat_02_no_worker_can_be_told_to_do_the_platforms_own_work() {
+        assert_eq!(load(&[], &[], "").unwrap().worker_kinds, [RunKind::Build]);
+        assert_eq!(load(&[("worker_kinds", "backup, build")], &[], "").unwrap().worker_kinds.len(), 2);
+        for kinds in ["maintenance", "build,maintenance"] {
+            let refused = load(&[], &[("OPS_WORKER_KINDS", kinds)], "").unwrap_err();
+            assert_eq!(refused.0[0].key, "worker_kinds");
+            assert!(!refused.0[0].to_string().contains(", maintenance"), "{refused}");
+        }
     }
 
     #[test]

@@ -114,12 +114,16 @@ impl Value for Vec<IpNet> {
 
 impl Value for Vec<RunKind> {
     fn read(text: &str) -> Result<Self, String> {
-        let names = RunKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        // The platform's own work is no run: the schedules' leader does it.
+        let can_be_runs = || RunKind::ALL.iter().filter(|kind| **kind != RunKind::Maintenance);
+        let names = can_be_runs().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
         let kinds: Result<Self, _> =
             text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect();
         kinds
             .ok()
-            .filter(|kinds| !kinds.is_empty())
+            .filter(|kinds| {
+                !kinds.is_empty() && kinds.iter().all(|kind| can_be_runs().any(|can| can == kind))
+            })
             .ok_or_else(|| format!("write one or more of {names}, separated by commas"))
     }
 

@@ -4,7 +4,7 @@ use sqlx::{
     PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,11 @@ pub struct Heard(broadcast::Receiver<Announcement>);
 impl Announcements {
     pub fn listen(pool: &PgPool, channels: &'static [&'static str], stop: CancellationToken) -> Self {
         let this = Self(broadcast::Sender::new(KEPT));
+        this.begin(pool, channels, stop);
+        this
+    }
+
+    fn begin(&self, pool: &PgPool, channels: &'static [&'static str], stop: CancellationToken) {
         // A connection of its own: it is held as long as the process lives, and none that others wait for.
         let own = PgPoolOptions::new()
             .max_connections(1)
@@ -44,18 +49,25 @@ impl Announcements {
             .max_lifetime(None)
             .idle_timeout(None)
             .connect_lazy_with((*pool.connect_options()).clone());
-        let (sender, listening) = (this.0.clone(), stop.clone());
+        let sender = self.0.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
-            let mut pause = FIRST_PAUSE;
-            while !listening.is_cancelled() {
-                if let Err(cause) = hear(&own, channels, &sender, &mut pause).await {
-                    tracing::warn!(%cause, "nothing is heard from the ops database; connecting again");
+            let (mut pause, mut deaf) = (FIRST_PAUSE, false);
+            loop {
+                let Err(cause) = hear(&own, channels, &sender, || {
+                    pause = FIRST_PAUSE;
+                    if std::mem::take(&mut deaf) {
+                        tracing::info!("the ops database is heard again");
+                    }
+                })
+                .await;
+                // Once for each time that it is away, not for each try.
+                if !std::mem::replace(&mut deaf, true) {
+                    tracing::warn!(%cause, "nothing is heard from the ops database; connecting until it is there");
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }));
-        this
     }
 
     pub fn subscribe(&self) -> Heard {
@@ -64,6 +76,13 @@ impl Announcements {
 }
 
 impl Heard {
+    /// For a process with one who waits: it misses nothing from the first moment on.
+    pub fn alone(pool: &PgPool, channels: &'static [&'static str], stop: CancellationToken) -> Self {
+        let (sender, receiver) = broadcast::channel(KEPT);
+        Announcements(sender).begin(pool, channels, stop);
+        Self(receiver)
+    }
+
     /// The next one. Never returns once nobody listens any more.
     pub async fn next(&mut self) -> Announcement {
         match self.0.recv().await {
@@ -96,15 +115,18 @@ async fn hear(
     pool: &PgPool,
     channels: &[&str],
     sender: &broadcast::Sender<Announcement>,
-    pause: &mut Duration,
-) -> Result<(), sqlx::Error> {
+    connected: impl FnOnce(),
+) -> Result<Infallible, sqlx::Error> {
     // Nobody may be waiting just now; that is fine, and so below.
     let tell = |announcement| drop(sender.send(announcement));
-    let mut listener = tokio::time::timeout(PATIENCE, PgListener::connect_with(pool))
-        .await
-        .map_err(|_| sqlx::Error::PoolTimedOut)??;
-    listener.listen_all(channels.iter().copied()).await?;
-    *pause = FIRST_PAUSE;
+    let connecting = async {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen_all(channels.iter().copied()).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    let mut listener =
+        tokio::time::timeout(PATIENCE, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    connected();
     loop {
         // What happened before we listened was not heard.
         tell(Announcement::Missed);

@@ -1,20 +1,21 @@
-//! Keeps the routes as the ops database has them: LISTEN tells of a change at once, a slow poll finds what a lost
-//! connection may have missed. A database that is down changes nothing: the last routes known stay in force.
+//! Keeps the routes as the ops database has them: a change is announced and read at once, a slow poll finds what was
+//! never announced. A database that is down changes nothing: the last routes known stay in force.
 
 use super::{Node, Route, Routes, copy};
 use crate::{
     environment::EnvironmentState,
     id::{EnvironmentId, HostId, RunId},
+    postgres::Heard,
     project::Slug,
 };
-use sqlx::{PgPool, postgres::PgListener};
-use std::{io, net::IpAddr, path::PathBuf, time::Duration};
+use sqlx::PgPool;
+use std::{convert::Infallible, io, net::IpAddr, path::PathBuf, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const CHANNEL: &str = "ops_routes";
 /// A database that takes longer is as good as down.
 const PATIENCE: Duration = Duration::from_secs(5);
-const RECONNECT: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(500);
 /// Odoo's HTTP port, for a row that names none.
 const ODOO_PORT: u16 = 8069;
 
@@ -41,45 +42,30 @@ impl Refresh {
     }
 
     pub async fn follow(self, stop: CancellationToken) {
-        let mut down = false;
-        loop {
-            let failure = tokio::select! {
-                failure = self.listen(&mut down) => failure,
-                () = stop.cancelled() => return,
-            };
-            // Once per outage, not once per attempt.
-            if !std::mem::replace(&mut down, true) {
-                tracing::warn!(cause = %failure, "the ops database does not answer; the last known routes stay");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(RECONNECT) => {}
-                () = stop.cancelled() => return,
-            }
-        }
+        let heard = Heard::alone(&self.database, &[CHANNEL], stop.clone());
+        stop.run_until_cancelled(self.keep_current(heard)).await;
     }
 
-    /// Follows the database until it fails.
-    async fn listen(&self, down: &mut bool) -> sqlx::Error {
-        let mut listener = match in_time(connect(&self.database)).await {
-            Ok(listener) => listener,
-            Err(error) => return error,
-        };
+    async fn keep_current(&self, mut heard: Heard) -> Infallible {
+        let mut down = false;
         loop {
-            // Listening began before the first read, so no change falls in between.
-            if let Err(error) = self.load().await {
-                return error;
-            }
-            if std::mem::take(down) {
-                tracing::info!("the ops database answers again");
-            }
-            tokio::select! {
-                announced = listener.try_recv() => match announced {
-                    // One read serves all that were announced before it began.
-                    Ok(Some(_)) => while listener.next_buffered().is_some() {},
-                    Ok(None) => return sqlx::Error::PoolClosed,
-                    Err(error) => return error,
-                },
-                () = tokio::time::sleep(self.poll) => {}
+            // One read serves all that were announced before it begins.
+            heard.skip();
+            match self.load().await {
+                Ok(()) => {
+                    if std::mem::take(&mut down) {
+                        tracing::info!("the ops database answers again");
+                    }
+                    // What was announced before anybody listened counts as missed, and wakes as well.
+                    tokio::time::timeout(self.poll, heard.next()).await.ok();
+                }
+                Err(cause) => {
+                    // Once per outage, not once per attempt.
+                    if !std::mem::replace(&mut down, true) {
+                        tracing::warn!(%cause, "the ops database does not answer; the last known routes stay");
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
     }
@@ -105,12 +91,6 @@ impl Refresh {
         let path = self.file.clone();
         tokio::task::spawn_blocking(move || work(path)).await.map_err(io::Error::other)?
     }
-}
-
-async fn connect(database: &PgPool) -> Result<PgListener, sqlx::Error> {
-    let mut listener = PgListener::connect_with(database).await?;
-    listener.listen(CHANNEL).await?;
-    Ok(listener)
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {

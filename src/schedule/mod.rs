@@ -26,6 +26,4 @@ pub use model::*;
 #[cfg(feature = "native")]
 pub use query::last_of_task;
 #[cfg(feature = "native")]
-pub use task::perform;
-#[cfg(feature = "native")]
 pub use timing::Timing;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 text_enum! {
-    /// What runs of kind maintenance do, and the platform's own schedules.
+    /// What the platform's own schedules do.
     MaintenanceTask {
         /// Drops what is older than it is kept.
         Retention = "retention",

@@ -1,4 +1,4 @@
-//! The platform's own work: what its schedules and runs of kind maintenance do.
+//! The platform's own work. Its schedules' leader does it and nobody else: it is no run of any project.
 
 use super::MaintenanceTask;
 use crate::retention::{self, Patience, RetentionError};

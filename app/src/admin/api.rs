@@ -8,7 +8,7 @@ use odooops::{
     host::{HostView, Invitation},
     id::{HostId, QuarantineId, ReconcilerRequestId, RunId},
     reconcile::{DryRun, Quarantined},
-    run::backlog::Queued,
+    run::backlog::Backlog,
     status::Status,
 };
 
@@ -25,9 +25,9 @@ pub async fn status() -> Result<Status, Fault> {
     )
 }
 
-/// Every run that has not ended.
+/// What has not ended.
 #[server(prefix = "/api/console", endpoint = "platform/queue", input = GetUrl, output = Json)]
-pub async fn queue() -> Result<Vec<Queued>, Fault> {
+pub async fn queue() -> Result<Backlog, Fault> {
     answer(
         async {
             let visitor = Visitor::require()?;

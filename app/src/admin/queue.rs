@@ -22,7 +22,7 @@ use odooops::{
     id::RunId,
     run::{
         RunStatus,
-        backlog::{Queued, Wait},
+        backlog::{Backlog, Queued, Wait},
     },
 };
 
@@ -41,7 +41,7 @@ impl LazyRoute for QueuePage {
                 <Suspense fallback=|| view! { <Skeleton lines=8/> }>
                     {move || Suspend::new(async move {
                         match queue.await {
-                            Ok(runs) => view! { <Queue runs/> }.into_any(),
+                            Ok(backlog) => view! { <Queue backlog/> }.into_any(),
                             Err(fault) => view! { <Failure error=fault.0/> }.into_any(),
                         }
                     })}
@@ -53,30 +53,34 @@ impl LazyRoute for QueuePage {
 }
 
 #[component]
-fn Queue(runs: Vec<Queued>) -> impl IntoView {
-    let runs = RwSignal::new(runs);
-    let again = keep_fresh(runs, Topic::Platform, api::queue);
+fn Queue(backlog: Backlog) -> impl IntoView {
+    let backlog = RwSignal::new(backlog);
+    let again = keep_fresh(backlog, Topic::Platform, api::queue);
     let cancel = ServerAction::<CancelQueued>::new();
     let priority = ServerAction::<SetPriority>::new();
     let asked = RwSignal::new(asked_by_address::<RunId>("cancel"));
     let close = Callback::new(move |()| asked.set(None));
     let about = move || {
         let asked = asked.get()?;
-        runs.with_untracked(|runs| runs.iter().find(|run| run.id == asked).cloned())
+        backlog.with_untracked(|backlog| backlog.runs.iter().find(|run| run.id == asked).cloned())
     };
-    let waiting = move || runs.with(|runs| runs.iter().filter(|run| run.status == RunStatus::Queued).count());
-    let under_way = move || runs.with(Vec::len) - waiting();
+    let empty = move || backlog.with(|backlog| backlog.runs.is_empty());
+    let cut_off = move || {
+        let (shown, all) = backlog.with(|backlog| (backlog.runs.len(), backlog.cut_off()));
+        let all = all?.to_string();
+        Some(say!(admin.queue.first_of, shown = shown.to_string(), all = all).to_string())
+    };
     view! {
         <Outcome action=cancel done=say!(admin.queue.canceled) then=again/>
         <Outcome action=priority done=say!(admin.queue.moved) then=again/>
         <dl class="tiles" data-testid="queue-counts">
-            <div class="tile"><dt>{say!(admin.queue.under_way)}</dt><dd>{under_way}</dd></div>
-            <div class="tile"><dt>{say!(admin.queue.waiting)}</dt><dd>{waiting}</dd></div>
+            <div class="tile"><dt>{say!(admin.queue.under_way)}</dt><dd>{move || backlog.with(|backlog| backlog.under_way)}</dd></div>
+            <div class="tile"><dt>{say!(admin.queue.waiting)}</dt><dd>{move || backlog.with(|backlog| backlog.waiting)}</dd></div>
         </dl>
-        <Show when=move || runs.with(Vec::is_empty)>
+        <Show when=empty>
             <Empty title=say!(admin.queue.empty_title) text=say!(admin.queue.empty)>""</Empty>
         </Show>
-        <div class="table-frame" hidden=move || runs.with(Vec::is_empty)>
+        <div class="table-frame" hidden=empty>
             <table class="table" data-testid="queue">
                 <thead>
                     <tr>
@@ -89,13 +93,14 @@ fn Queue(runs: Vec<Queued>) -> impl IntoView {
                     </tr>
                 </thead>
                 <tbody>
-                    <For each=move || runs.with(|runs| runs.iter().map(|run| run.id).collect::<Vec<_>>())
+                    <For each=move || backlog.with(|backlog| backlog.runs.iter().map(|run| run.id).collect::<Vec<_>>())
                         key=|id| *id let:id>
-                        <Row id runs cancel priority asked/>
+                        <Row id backlog cancel priority asked/>
                     </For>
                 </tbody>
             </table>
         </div>
+        {move || cut_off().map(|text| view! { <p class="muted small" data-testid="cut-off">{text}</p> })}
         {move || about().map(|run| view! { <CancelDialog run close again/> })}
     }
     .into_any()
@@ -129,12 +134,13 @@ fn CancelDialog(run: Queued, close: Callback<()>, again: Callback<()>) -> impl I
 #[component]
 fn Row(
     id: RunId,
-    runs: RwSignal<Vec<Queued>>,
+    backlog: RwSignal<Backlog>,
     cancel: ServerAction<CancelQueued>,
     priority: ServerAction<SetPriority>,
     asked: RwSignal<Option<RunId>>,
 ) -> impl IntoView {
-    let run = Memo::new(move |_| runs.with(|runs| runs.iter().find(|run| run.id == id).cloned()));
+    let run =
+        Memo::new(move |_| backlog.with(|backlog| backlog.runs.iter().find(|run| run.id == id).cloned()));
     let Some(first) = run.get_untracked() else { return ().into_any() };
     let part = move |read: fn(&Queued) -> bool| run.with(|run| run.as_ref().is_some_and(read));
     let verdict = Signal::derive(move || {

@@ -53,7 +53,7 @@ pub struct Destination {
     onto: Option<String>,
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::List { project } => {
             let branches: Vec<BranchCard> =

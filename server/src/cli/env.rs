@@ -1,6 +1,6 @@
 use super::{
     CliError, Client, files, follow,
-    output::{Output, clean, moment, or_dash, say},
+    output::{Output, moment, or_dash},
     project::segment,
     shell,
 };
@@ -68,7 +68,7 @@ pub enum Command {
     Destroy { environment: EnvironmentId },
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Create { project, kind, git_ref, commit } => {
             let commit = commit.as_deref().map(CommitSha::parse).transpose();
@@ -132,7 +132,7 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<Ex
 
 async fn wait(
     client: &Client,
-    output: Output,
+    output: &Output,
     run: RunId,
     timeout: Option<Duration>,
 ) -> Result<ExitCode, CliError> {
@@ -141,7 +141,7 @@ async fn wait(
         let step = view.steps.last().map(|step| format!(", {}", step.step)).unwrap_or_default();
         let line = format!("{}{step}", view.status);
         if line != last {
-            eprintln!("{line}");
+            output.note(&line);
             last = line;
         }
     };
@@ -151,7 +151,7 @@ async fn wait(
         Some(timeout) => match tokio::time::timeout(timeout, ended).await {
             Ok(view) => view?,
             Err(_) => {
-                eprintln!("ops: the run has not ended within the time");
+                output.note("The run has not ended within the time.");
                 return Ok(ExitCode::from(TIMED_OUT));
             }
         },
@@ -160,10 +160,10 @@ async fn wait(
         output.show(&view, |_| String::new())?;
     } else {
         if let Some(error) = &view.error_message {
-            eprintln!("{}", clean(error));
+            output.note(error);
         }
         if let Some(environment) = &view.environment {
-            say(&environment.url)?;
+            output.say(&environment.url)?;
         }
     }
     Ok(ExitCode::from(code(view.status.verdict())))

@@ -18,7 +18,7 @@ use std::{
 
 pub async fn run(
     client: &Client,
-    output: Output,
+    output: &Output,
     environment: EnvironmentId,
     path: &str,
     target: Option<&Path>,
@@ -44,7 +44,7 @@ pub async fn run(
     }
 }
 
-fn show(output: Output, list: &FileList) -> Result<(), CliError> {
+fn show(output: &Output, list: &FileList) -> Result<(), CliError> {
     if output.json {
         return output.show(list, |_| String::new());
     }
@@ -58,7 +58,7 @@ fn show(output: Output, list: &FileList) -> Result<(), CliError> {
         vec![format!("{}{mark}", clean(&entry.name)), size, moment(entry.modified_at)]
     })?;
     if list.more {
-        eprintln!("There are more than {}.", list.entries.len());
+        output.note(&format!("There are more than {}.", list.entries.len()));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use super::{
     CliError, Client,
-    output::{Output, clean, say},
+    output::{Output, clean},
 };
 use futures::StreamExt;
 use odooops::{
@@ -39,7 +39,7 @@ impl Patience {
 
 pub async fn logs(
     client: &Client,
-    output: Output,
+    output: &Output,
     run: RunId,
     after: i64,
     follow: bool,
@@ -58,7 +58,7 @@ pub async fn logs(
 
 async fn some_logs(
     client: &Client,
-    output: Output,
+    output: &Output,
     path: &str,
     after: &mut i64,
     patience: &mut Patience,
@@ -68,7 +68,7 @@ async fn some_logs(
         let line = line?;
         patience.renew();
         if output.json {
-            say(&serde_json::to_string(&line).map_err(io::Error::from)?)?;
+            output.say(&serde_json::to_string(&line).map_err(io::Error::from)?)?;
         } else {
             let level = match line.level {
                 LogLevel::Warn => " WARNING",
@@ -76,7 +76,7 @@ async fn some_logs(
                 LogLevel::Debug | LogLevel::Info => "",
             };
             let at = line.created_at.format("%H:%M:%S");
-            say(&format!("{at} {}{level} {}", line.stream, clean(&line.message)))?;
+            output.say(&format!("{at} {}{level} {}", line.stream, clean(&line.message)))?;
         }
         *after = line.seq;
     }

@@ -2,13 +2,13 @@
 
 use super::{
     CliError, Client,
-    output::{Output, clean, moment, say},
+    output::{Output, moment},
+    worker,
 };
 use crate::http::{DeletionRequest, DryRunRequest};
 use app::admin::words;
 use clap::{Args, Subcommand};
 use odooops::{
-    host::HostView,
     id::{QuarantineId, ReconcilerRequestId},
     reconcile::{DryRun, Quarantined},
 };
@@ -51,7 +51,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(arguments: Arguments, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(arguments: Arguments, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match arguments.command {
         None if arguments.dry_run => {
             let within = Duration::from_secs(arguments.timeout);
@@ -107,16 +107,12 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 async fn dry_run(
     client: &Client,
-    output: Output,
+    output: &Output,
     host: Option<&str>,
     within: Duration,
 ) -> Result<ExitCode, CliError> {
     let host = match host {
-        Some(name) => {
-            let hosts: Vec<HostView> = client.get("/hosts").await?;
-            let found = hosts.into_iter().find(|host| host.name == name);
-            Some(found.ok_or(CliError::Usage("there is no host of that name"))?.id)
-        }
+        Some(name) => Some(worker::named(client, name).await?),
         None => None,
     };
     let ids: Vec<ReconcilerRequestId> = client.post("/dry-runs", &DryRunRequest { host }).await?;
@@ -132,20 +128,42 @@ async fn dry_run(
             sleep(PAUSE).await;
         }
     }
-    let silent: Vec<_> = answers.iter().filter(|answer| answer.answered_at.is_none()).collect();
+    let unknown = unknown(&answers);
     if output.json {
         output.show(&answers, |_| String::new())?;
     } else {
         let rows: Vec<_> = answers.iter().flat_map(findings).collect();
-        output.list(&rows, &["HOST", "RECONCILER", "WOULD", "OBJECT", "WHY"], Clone::clone)?;
-        for answer in &silent {
-            say(&clean(&format!("{} has not answered: its worker may not run.", answer.host)))?;
-        }
-        if rows.is_empty() && silent.is_empty() {
-            say("Nothing would be removed.")?;
+        if !rows.is_empty() {
+            output.list(&rows, &["HOST", "RECONCILER", "WOULD", "OBJECT", "WHY"], Clone::clone)?;
+        } else if unknown.is_empty() {
+            output.say("Nothing would be removed.")?;
         }
     }
-    Ok(if silent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    unknown.iter().for_each(|why| output.note(why));
+    Ok(if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why nobody can say that this is all that would be removed.
+fn unknown(answers: &[DryRun]) -> Vec<String> {
+    if answers.is_empty() {
+        return vec!["No host was asked, for there is none: nobody knows what would be removed.".to_owned()];
+    }
+    let mut unknown = Vec::new();
+    for answer in answers {
+        if answer.answered_at.is_none() {
+            unknown.push(format!("{} has not answered: its worker may not run.", answer.host));
+        }
+        let failed = answer.reports.iter().filter(|report| report.error.is_some());
+        let failed: Vec<_> = failed.map(|report| report.name.as_str()).collect();
+        if !failed.is_empty() {
+            unknown.push(format!(
+                "On {} these could not look, and what they would remove is not known: {}.",
+                answer.host,
+                failed.join(", ")
+            ));
+        }
+    }
+    unknown
 }
 
 fn findings(answer: &DryRun) -> impl Iterator<Item = Vec<String>> + '_ {

@@ -50,7 +50,7 @@ pub struct Join {
 pub async fn run(
     command: Command,
     client: &Client,
-    output: Output,
+    output: &Output,
     config: &Config,
 ) -> Result<ExitCode, CliError> {
     match command {

@@ -27,6 +27,7 @@ pub use failure::CliError;
 use clap::{Args, Subcommand};
 use odooops::config::Config;
 use output::Output;
+pub use output::Streams;
 use secrecy::SecretString;
 use std::process::ExitCode;
 
@@ -52,8 +53,8 @@ impl Reach {
         }
     }
 
-    fn output(&self) -> Output {
-        Output { json: self.json }
+    fn output(&self, streams: Streams) -> Output {
+        Output { json: self.json, streams }
     }
 }
 
@@ -98,7 +99,7 @@ pub enum Command {
     Env(Group<env::Command>),
     /// The queue of all projects: list, priority.
     Queue(Group<queue::Command>),
-    /// Machines of the installation and their workers: list, drain, token, join, revoke.
+    /// Machines of the installation and their workers: list, drain, confirm, token, join, revoke.
     Worker(Group<worker::Command>),
     /// What is done again and again: list, create, change, run, history, enable, disable, delete.
     Schedule(Group<schedule::Command>),
@@ -113,39 +114,57 @@ pub enum Command {
 }
 
 pub async fn run(command: Command, config: &Config) -> Result<ExitCode, CliError> {
+    run_on(Streams::standard(), command, config).await
+}
+
+/// The same, with its lines written elsewhere.
+pub async fn run_on(streams: Streams, command: Command, config: &Config) -> Result<ExitCode, CliError> {
+    let ways = |reach: &Reach| Ok::<_, CliError>((reach.client(config)?, reach.output(streams)));
     match command {
         Command::Project(group) => {
-            project::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            project::run(group.command, &client, &output).await
         }
         Command::Branch(group) => {
-            branch::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            branch::run(group.command, &client, &output).await
         }
         Command::Run(group) => {
-            run::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            run::run(group.command, &client, &output).await
         }
         Command::Env(group) => {
-            env::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            env::run(group.command, &client, &output).await
         }
         Command::Token(group) => {
-            token::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            token::run(group.command, &client, &output).await
         }
         Command::Queue(group) => {
-            queue::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            queue::run(group.command, &client, &output).await
         }
         Command::Worker(group) => {
-            let (client, output) = (group.reach.client(config)?, group.reach.output());
-            worker::run(group.command, &client, output, config).await
+            let (client, output) = ways(&group.reach)?;
+            worker::run(group.command, &client, &output, config).await
         }
         Command::Schedule(group) => {
-            schedule::run(group.command, &group.reach.client(config)?, group.reach.output()).await
+            let (client, output) = ways(&group.reach)?;
+            schedule::run(group.command, &client, &output).await
         }
-        Command::Status(Status { reach }) => status::run(&reach.client(config)?, reach.output()).await,
+        Command::Status(Status { reach }) => {
+            let (client, output) = ways(&reach)?;
+            status::run(&client, &output).await
+        }
         Command::Gc(Gc { reach, arguments }) => {
-            gc::run(arguments, &reach.client(config)?, reach.output()).await
+            let (client, output) = ways(&reach)?;
+            gc::run(arguments, &client, &output).await
         }
-        Command::LoginLink(link) => {
-            let made = link.reach.client(config)?.login_link().await?;
-            link.reach.output().show(&made, |made| made.url.clone())?;
+        Command::LoginLink(LoginLink { reach }) => {
+            let (client, output) = ways(&reach)?;
+            let made = client.login_link().await?;
+            output.show(&made, |made| made.url.clone())?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -4,27 +4,62 @@ use super::CliError;
 use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-#[derive(Debug, Clone, Copy)]
+/// Where a command writes.
+#[derive(Clone)]
+pub struct Streams {
+    out: Arc<Mutex<dyn Write + Send>>,
+    error: Arc<Mutex<dyn Write + Send>>,
+}
+
+impl Streams {
+    pub fn new(out: impl Write + Send + 'static, error: impl Write + Send + 'static) -> Self {
+        Self { out: Arc::new(Mutex::new(out)), error: Arc::new(Mutex::new(error)) }
+    }
+
+    /// The process's own.
+    pub fn standard() -> Self {
+        Self::new(io::stdout(), io::stderr())
+    }
+}
+
+#[derive(Clone)]
 pub struct Output {
     pub json: bool,
+    pub streams: Streams,
 }
 
 impl Output {
     /// One thing, worded for people by `text`.
-    pub fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
+    pub fn show<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), CliError> {
         let text = if self.json {
             serde_json::to_string_pretty(value).map_err(io::Error::from)?
         } else {
             clean(&text(value))
         };
-        Ok(say(&text)?)
+        Ok(self.say(&text)?)
+    }
+
+    /// Writes a line of the result. That nobody reads any more (`| head`) is the end, not a failure.
+    pub fn say(&self, text: &str) -> io::Result<()> {
+        match write(&self.streams.out, text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            done => done,
+        }
+    }
+
+    /// Writes a line that is about the result and no part of it. Whether anybody reads it changes nothing.
+    pub fn note(&self, text: &str) {
+        write(&self.streams.error, &clean(text)).ok();
     }
 
     /// A list, as a table with these columns.
     pub fn list<T: Serialize>(
-        self,
+        &self,
         rows: &[T],
         columns: &[&str],
         row: impl Fn(&T) -> Vec<String>,
@@ -44,13 +79,10 @@ impl Output {
     }
 }
 
-/// Writes a line. That nobody reads any more (`| head`) is the end, not a failure.
-pub fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        done => done,
-    }
+fn write(to: &Mutex<dyn Write + Send>, text: &str) -> io::Result<()> {
+    let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+    writeln!(to, "{text}")?;
+    to.flush()
 }
 
 /// What others wrote (commit subjects, log lines) must not steer the terminal: no control characters but line breaks

@@ -26,7 +26,7 @@ pub enum Command {
     Show { project: String },
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Create { slug, name, remote } => {
             let slug = Slug::parse(&slug).map_err(|error| CliError::Refused(Box::new((&error).into())))?;

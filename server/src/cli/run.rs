@@ -46,7 +46,7 @@ pub enum Command {
     Rebuild { run: RunId },
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::List { project, limit } => {
             let path = format!("/projects/{}/runs?limit={limit}", segment(&project));

@@ -68,7 +68,7 @@ pub enum Task {
     Reconcile,
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::List { project } => {
             let of = project.map(|project| format!("?project={}", segment(&project))).unwrap_or_default();

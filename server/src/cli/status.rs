@@ -12,7 +12,7 @@ use odooops::{
 };
 use std::process::ExitCode;
 
-pub async fn run(client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     let status: Status = client.get("/status").await?;
     output.show(&status, text)?;
     Ok(if status.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

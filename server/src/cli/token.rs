@@ -26,7 +26,7 @@ pub enum Command {
     Revoke { token: ApiTokenId },
 }
 
-pub async fn run(command: Command, client: &Client, output: Output) -> Result<ExitCode, CliError> {
+pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Create { name, expires } => {
             let made: CreatedToken = client.post("/tokens", &NewToken { name, expires_at: expires }).await?;

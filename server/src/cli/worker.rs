@@ -6,7 +6,12 @@ use super::{
 use crate::http::DrainRequest;
 use app::admin::words;
 use clap::Subcommand;
-use odooops::{config::Config, host::WorkerView};
+use odooops::{
+    config::Config,
+    host::{HostView, WorkerView},
+    id::HostId,
+};
+use reqwest::Method;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +25,9 @@ pub enum Command {
         #[arg(long)]
         undo: bool,
     },
+    /// Lets a host act again that only reports, because the ops database was restored or its data directory is new.
+    /// First look at what it would remove: `ops gc --dry-run --host HOST`.
+    Confirm { host: String },
     #[command(flatten)]
     Joining(joining::Command),
 }
@@ -27,7 +35,7 @@ pub enum Command {
 pub async fn run(
     command: Command,
     client: &Client,
-    output: Output,
+    output: &Output,
     config: &Config,
 ) -> Result<ExitCode, CliError> {
     match command {
@@ -68,8 +76,21 @@ pub async fn run(
                 true => format!("{worker} takes runs again."),
             })?;
         }
+        Command::Confirm { host } => {
+            let id = named(client, &host).await?;
+            client.act(Method::POST, &format!("/hosts/{id}/confirm")).await?;
+            let done = serde_json::json!({ "host_id": id, "host": host, "confirmed": true });
+            output.show(&done, |_| format!("{host} acts again with its next round."))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The host of this name.
+pub async fn named(client: &Client, host: &str) -> Result<HostId, CliError> {
+    let hosts: Vec<HostView> = client.get("/hosts").await?;
+    let found = hosts.into_iter().find(|known| known.name == host);
+    Ok(found.ok_or(CliError::Usage("there is no host of that name"))?.id)
 }
 
 fn of(free: Option<i64>, total: Option<i64>) -> String {

@@ -144,6 +144,36 @@ async fn an_environment_is_followed_from_its_build_to_its_end() {
     proxy.stop().await;
 }
 
+/// Nothing was announced to it while it was away, and the poll is an hour off.
+#[tokio::test]
+async fn what_changed_while_nobody_listened_is_read_when_somebody_does_again() {
+    let database = TestDb::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut environments = Environments::new(&database.superuser_options()).await;
+    let id = environments.build("env").await;
+    let proxy = Running::start(folder.path(), pool(database.options(Role::Worker), 1)).await;
+    proxy.until("env.localhost", 503, "is being built").await;
+    for (state, says) in [("stopped", "is stopped"), ("failed", "failed"), ("destroying", "was removed")] {
+        // One at a time, until there is one to end.
+        let ended = async {
+            loop {
+                let ended = sqlx::query_scalar!(
+                    r#"select count(pg_terminate_backend(pid)) as "count!" from pg_catalog.pg_stat_activity
+                       where datname = current_database() and usename = 'ops_worker' and query ilike 'listen%'"#
+                );
+                match ended.fetch_one(&mut environments.conn).await.unwrap() {
+                    0 => tokio::task::yield_now().await,
+                    count => return count,
+                }
+            }
+        };
+        assert_eq!(timeout(PATIENCE, ended).await.unwrap(), 1, "one connection listens");
+        environments.set(id, state, None).await;
+        proxy.until("env.localhost", 503, says).await;
+    }
+    proxy.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_not_an_address_is_not_dialled() {
     let database = TestDb::new().await;

@@ -64,6 +64,26 @@ pub struct Queued {
     pub waits: Vec<Wait>,
 }
 
+/// The queue at one moment: how much there is, and as much of it as one look shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct Backlog {
+    /// How many are claimed or running, shown or not.
+    pub under_way: i64,
+    /// How many are queued, shown or not.
+    pub waiting: i64,
+    /// The first 500: what is under way, then what waits, in the order in which it is taken.
+    pub runs: Vec<Queued>,
+}
+
+impl Backlog {
+    /// How many there are in all, when not all of them are shown.
+    pub fn cut_off(&self) -> Option<i64> {
+        let all = self.under_way + self.waiting;
+        (i64::try_from(self.runs.len()).unwrap_or(i64::MAX) < all).then_some(all)
+    }
+}
+
 /// What of a queued run decides where and when it goes.
 #[derive(Debug, Clone)]
 pub struct Needs {

@@ -1,4 +1,4 @@
-use super::{Needs, Queued, waits};
+use super::{Backlog, Needs, Queued, waits};
 use crate::{
     Result,
     branch::{BranchName, Stage},
@@ -8,8 +8,8 @@ use crate::{
 };
 use sqlx::PgConnection;
 
-/// What is under way first, then what waits, in the order in which it is taken.
-pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
+/// The first so many, and how many there are: counted by the same statement, so that the two agree.
+pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Backlog> {
     let hosts = host::query::hosts(conn).await?;
     let rows = sqlx::query!(
         r#"with under_way as (
@@ -20,6 +20,10 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
                select distinct on (serial_key) serial_key, id from ops.runs
                where status in ('queued', 'claimed', 'running') and serial_key is not null
                order by serial_key, status = 'queued', priority desc, queued_at, id
+           ), counts as (
+               select count(*) filter (where status <> 'queued') as under_way,
+                   count(*) filter (where status = 'queued') as waiting
+               from ops.runs where status in ('queued', 'claimed', 'running')
            )
            select r.id, p.slug, p.name as project_name, b.name as "branch?",
                coalesce(e.stage, r.params ->> 'stage', b.stage) as "stage?: Stage", r.git_ref, r.commit_sha,
@@ -30,8 +34,9 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
                (select l.max_running from ops.kind_limits l
                 where l.kind = r.kind
                   and l.max_running <= (select count(*) from under_way u where u.kind = r.kind)) as kind_max,
-               now() as "now!"
+               counts.under_way as "under_way!", counts.waiting as "waiting!", now() as "now!"
            from ops.runs r
+           cross join counts
            join ops.projects p on p.id = r.project_id
            left join ops.branches b on b.id = r.branch_id
            left join ops.environments e on e.id = r.environment_id
@@ -46,7 +51,10 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
+    // Without a row there is nothing to count either.
+    let (under_way, waiting) = rows.first().map_or((0, 0), |row| (row.under_way, row.waiting));
+    let runs = rows
+        .into_iter()
         .map(|row| {
             let needs = Needs {
                 kind: row.kind,
@@ -81,5 +89,6 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Queued>> {
                 waits,
             })
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Ok(Backlog { under_way, waiting, runs })
 }

@@ -1,4 +1,4 @@
-use super::{Queued, query};
+use super::{Backlog, query};
 use crate::{
     Error, Result,
     access::{Action, Actor, authorise},
@@ -9,13 +9,13 @@ use crate::{
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// Most rows that one look at the queue shows.
+/// Most runs that one look at the queue shows. [`Backlog`] says how many there are.
 pub const MOST: i64 = 500;
 
 /// What people may set: beyond it there is room for what the platform itself hurries.
 pub const PRIORITIES: std::ops::RangeInclusive<i32> = -100..=100;
 
-pub async fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Vec<Queued>> {
+pub async fn list(conn: &mut PgConnection, actor: &Actor) -> Result<Backlog> {
     authorise(conn, actor, Action::AdministerPlatform).await?;
     query::list(conn, MOST).await
 }

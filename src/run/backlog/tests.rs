@@ -1,4 +1,4 @@
-use super::{Needs, Queued, Wait, service, waits};
+use super::{Backlog, Needs, Queued, Wait, service, waits};
 use crate::{
     Error,
     access::{self, Actor},
@@ -136,6 +136,10 @@ impl Yard {
     }
 
     async fn list(&self) -> Vec<Queued> {
+        self.backlog().await.runs
+    }
+
+    async fn backlog(&self) -> Backlog {
         let mut txn = access::begin_as(&self.db.web, self.admin.user_id).await.unwrap();
         service::list(&mut txn, &self.admin).await.unwrap()
     }
@@ -161,6 +165,32 @@ async fn the_queue_is_in_the_order_of_claims_and_says_what_each_waits_for() {
     assert_eq!(queue[3].waits, [held, Wait::Slot]);
     // Nobody here takes tests.
     assert_eq!(queue[4].waits, [Wait::Kind { max: 1 }, Wait::Worker]);
+}
+
+/// What one look shows has an end; how much there is has none.
+#[tokio::test]
+async fn a_queue_longer_than_one_look_is_counted_whole() {
+    let yard = Yard::new().await;
+    let known = yard.backlog().await;
+    assert_eq!((known.under_way, known.waiting, known.runs.len(), known.cut_off()), (2, 3, 5, None));
+    let mut superuser = yard.db.superuser_options().connect().await.unwrap();
+    let more = |count: i64| {
+        sqlx::query!(
+            "insert into ops.runs (project_id, kind, git_ref, commit_sha)
+             select p.id, 'build', 'more', repeat('a', 40) from ops.projects p, generate_series(1, $1::bigint)",
+            count
+        )
+    };
+    more(service::MOST - 5).execute(&mut superuser).await.unwrap();
+    let full = yard.backlog().await;
+    assert_eq!((full.runs.len(), full.cut_off()), (500, None));
+    more(7).execute(&mut superuser).await.unwrap();
+    let long = yard.backlog().await;
+    assert_eq!((long.under_way, long.waiting, long.runs.len(), long.cut_off()), (2, 505, 500, Some(507)));
+    assert_eq!(long.runs[..5], full.runs[..5]);
+    superuser.execute("update ops.runs set status = 'canceled', finished_at = now()").await.unwrap();
+    let empty = yard.backlog().await;
+    assert_eq!((empty.under_way, empty.waiting, empty.runs.len(), empty.cut_off()), (0, 0, 0, None));
 }
 
 #[tokio::test]

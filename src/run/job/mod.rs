@@ -10,7 +10,6 @@ mod database;
 mod gate;
 pub(crate) mod image;
 mod install;
-mod maintenance;
 pub(crate) mod progress;
 pub(crate) mod remove;
 mod route;

@@ -4,7 +4,7 @@ mod ending;
 mod figures;
 mod pulse;
 
-use super::{JobError, Workshop, build, collect::Collectors, maintenance};
+use super::{JobError, Workshop, build, collect::Collectors};
 use crate::{
     Error, Result, environment,
     node::Identity,
@@ -219,7 +219,6 @@ impl Floor {
         epoch::before_creation(&self.shop, claim).await?;
         match claim.kind {
             RunKind::Build => build::build(&self.shop, &self.collectors, claim).await,
-            RunKind::Maintenance => maintenance::maintain(&self.shop, claim).await,
             other => Err(JobError::fail(format!("This worker does not do runs of kind {other}."))),
         }
     }

@@ -11,7 +11,7 @@ use odooops::{
     host::{self, HostView, WorkerView},
     id::{HostId, QuarantineId, ReconcilerRequestId, RunId},
     reconcile::{self, DryRun, Quarantined},
-    run::backlog::{self, Queued},
+    run::backlog::{self, Backlog},
     status::{self, Status},
 };
 use serde::{Deserialize, Serialize};
@@ -25,11 +25,11 @@ pub async fn status(State(web): State<Web>, identity: Identity) -> Result<Answer
     Ok(Answer(status::service::status(&mut txn, &identity.actor()).await?))
 }
 
-/// Every run that has not ended, of all projects, and what it waits for: first what is under way, then the others in
-/// the order in which they are taken.
+/// How many runs of all projects have not ended, and the first 500 of them with what they wait for: what is under way,
+/// then the others in the order in which they are taken.
 #[utoipa::path(get, path = "/queue", tag = "platform",
-    responses((status = 200, body = Vec<Queued>), (status = 403, body = ProblemBody)))]
-pub async fn queue(State(web): State<Web>, identity: Identity) -> Result<Answer<Vec<Queued>>, Problem> {
+    responses((status = 200, body = Backlog), (status = 403, body = ProblemBody)))]
+pub async fn queue(State(web): State<Web>, identity: Identity) -> Result<Answer<Backlog>, Problem> {
     let mut txn = identity.begin(&web).await?;
     Ok(Answer(backlog::service::list(&mut txn, &identity.actor()).await?))
 }

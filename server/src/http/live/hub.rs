@@ -1,16 +1,16 @@
 use super::{ask::ask_to_be_told, limits::Limits, snapshot::Snapshots, tail::Tails};
 use app::live::Topic;
-use odooops::id::{ProjectId, RunId};
-use sqlx::{PgPool, postgres::PgListener};
-use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::{Notify, broadcast},
-    time::{sleep, timeout},
+use odooops::{
+    id::{ProjectId, RunId},
+    postgres::{Announcement, Heard},
 };
+use sqlx::PgPool;
+use std::{convert::Infallible, sync::Arc};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
-const CHANNELS: [&str; 6] =
-    ["ops_board", "ops_run_changed", "ops_log", "ops_projects", "ops_hosts", "ops_reconciled"];
+const CHANNELS: &[&str] =
+    &["ops_board", "ops_run_changed", "ops_log", "ops_projects", "ops_hosts", "ops_reconciled"];
 
 /// What happened, as far as PostgreSQL told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +75,6 @@ struct Inner {
 impl Hub {
     /// Changes kept for a receiver that is busy.
     const KEPT: usize = 256;
-    /// Silence after which the listener's connection is asked whether it still lives.
-    const SILENCE: Duration = Duration::from_secs(20);
 
     pub fn new() -> Self {
         let changes = broadcast::Sender::new(Self::KEPT);
@@ -119,57 +117,19 @@ impl Hub {
 
     /// Hears PostgreSQL until the process ends, across every loss of the connection.
     pub async fn listen(&self, pool: &PgPool, ending: &CancellationToken) {
-        tokio::join!(self.hear_all(pool, ending), ask_to_be_told(self, pool, ending));
+        let heard = Heard::alone(pool, CHANNELS, ending.clone());
+        let telling = ending.run_until_cancelled(self.tell_all(heard));
+        tokio::join!(telling, ask_to_be_told(self, pool, ending));
     }
 
-    async fn hear_all(&self, pool: &PgPool, ending: &CancellationToken) {
-        let mut pause = Duration::from_millis(100);
-        while !ending.is_cancelled() {
-            let heard = tokio::select! {
-                () = ending.cancelled() => return,
-                result = self.hear(pool, &mut pause) => result,
-            };
-            if let Err(error) = heard {
-                tracing::warn!(cause = %error, "lost the listener for live changes; connecting again");
-            }
-            tokio::select! {
-                () = ending.cancelled() => return,
-                () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
-            }
-        }
-    }
-
-    async fn hear(&self, pool: &PgPool, pause: &mut Duration) -> Result<(), sqlx::Error> {
-        // A connection of its own: it is held for as long as the process lives.
-        let own = sqlx::postgres::PgPoolOptions::new()
-            .max_connections(1)
-            .min_connections(0)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_lazy_with((*pool.connect_options()).clone());
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen_all(CHANNELS).await?;
-        *pause = Duration::from_millis(100);
+    async fn tell_all(&self, mut heard: Heard) -> Infallible {
         loop {
-            self.tell(Change::Everything);
-            loop {
-                match timeout(Self::SILENCE, listener.try_recv()).await {
-                    Ok(Ok(Some(told))) => match Change::parse(told.channel(), told.payload()) {
-                        Some(change) => self.tell(change),
-                        None => {
-                            tracing::warn!(channel = told.channel(), "a notification that is none of ours")
-                        }
-                    },
-                    // The connection was lost and is there again: what happened between was not told.
-                    Ok(Ok(None)) => break,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => {
-                        let alive = sqlx::query_scalar!(r#"select 1 as "one!""#).fetch_one(&mut listener);
-                        timeout(Duration::from_secs(5), alive)
-                            .await
-                            .map_err(|_| sqlx::Error::PoolTimedOut)??;
-                    }
-                }
+            match heard.next().await {
+                Announcement::Missed => self.tell(Change::Everything),
+                Announcement::Told { channel, payload } => match Change::parse(&channel, &payload) {
+                    Some(change) => self.tell(change),
+                    None => tracing::warn!(%channel, "a notification that is none of ours"),
+                },
             }
         }
     }

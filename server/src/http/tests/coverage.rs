@@ -1,8 +1,6 @@
-//! Every door that is not the described API: each route of the router's source, each server function, each topic of
-//! the live socket must be named here with the test that tries it without an identity and with a wrong one.
+//! Every door that is not the described API: each route of the router's source must be named here with the test that
+//! tries it without an identity and with a wrong one. Server functions are in `functions`, topics in `live`.
 
-use app::live::Topic;
-use odooops::id::{ProjectId, RunId};
 use std::collections::BTreeSet;
 
 /// Route and why it is safe: the test, or what makes one needless.
@@ -43,24 +41,5 @@ fn threat_02_every_route_names_its_test() {
                 assert!(known.contains(route), "{route} has no entry in ROUTES: name its test");
             }
         }
-    }
-}
-
-#[test]
-fn threat_03_every_topic_has_an_action() {
-    // The match has no wildcard: a new topic does not compile until it is named here, and then needs its test.
-    let tested = |topic: Topic| match topic {
-        Topic::Board(_) | Topic::Run(_) | Topic::Log(_) | Topic::Projects | Topic::Platform => {
-            "live::threat_03_topics_are_authorised_on_their_object"
-        }
-    };
-    for topic in [
-        Topic::Board(ProjectId::new()),
-        Topic::Run(RunId::new()),
-        Topic::Log(RunId::new()),
-        Topic::Projects,
-        Topic::Platform,
-    ] {
-        assert!(include_str!("live.rs").contains(tested(topic).trim_start_matches("live::")));
     }
 }

@@ -211,21 +211,22 @@ impl Fixture {
 
     /// The queued run goes to a worker; gives its lease.
     pub async fn start_run(&self) -> i64 {
+        self.start(self.run).await
+    }
+
+    /// The same for another one, which is next.
+    pub async fn start(&self, run: RunId) -> i64 {
         let mut conn = self.db.worker.acquire().await.unwrap();
         let claimed =
             sqlx::query!(r#"select id as "id!", lease as "lease!" from ops.claim_next_run('test')"#)
                 .fetch_one(&mut *conn)
                 .await
                 .unwrap();
-        assert_eq!(claimed.id, self.run.0);
-        sqlx::query!(
-            r#"select (ops.start_workflow_run($1, 'test', $2)).id as "id!""#,
-            self.run.0,
-            claimed.lease
-        )
-        .fetch_one(&mut *conn)
-        .await
-        .unwrap();
+        assert_eq!(claimed.id, run.0);
+        sqlx::query!(r#"select (ops.start_workflow_run($1, 'test', $2)).id as "id!""#, run.0, claimed.lease)
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
         claimed.lease
     }
 
@@ -244,15 +245,14 @@ impl Fixture {
     }
 
     pub async fn finish_run(&self, lease: i64, status: &str) {
-        sqlx::query!(
-            r#"select (ops.finish_run($1, $2, $3, 0, null)).id as "id!""#,
-            self.run.0,
-            lease,
-            status
-        )
-        .fetch_one(&self.db.worker)
-        .await
-        .unwrap();
+        self.finish(self.run, lease, status).await;
+    }
+
+    pub async fn finish(&self, run: RunId, lease: i64, status: &str) {
+        sqlx::query!(r#"select (ops.finish_run($1, $2, $3, 0, null)).id as "id!""#, run.0, lease, status)
+            .fetch_one(&self.db.worker)
+            .await
+            .unwrap();
     }
 }
 
