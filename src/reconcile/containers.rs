@@ -26,7 +26,7 @@ impl Reconciler for Containers {
         let containers = round.shop.docker.containers().await?;
         let owners = Owners::of(round, containers.iter().filter_map(|it| it.labels.environment)).await?;
         let mut look = Look::at(containers.len());
-        for container in containers {
+        for container in containers.into_iter().filter(|it| !owners.is_of_another_host(it.host)) {
             if let Some(why) = owners.orphan(container.labels) {
                 let environment = container.labels.environment;
                 let in_order = environment.is_some_and(|id| matches!(owners.fate(id), Fate::Quarantine(_)));

@@ -7,6 +7,7 @@ use crate::http::DrainRequest;
 use app::admin::words;
 use clap::Subcommand;
 use odooops::{config::Config, host::WorkerView};
+use reqwest::Method;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,9 @@ pub enum Command {
         #[arg(long)]
         undo: bool,
     },
+    /// Forgets a worker that is silent and holds neither runs nor environments, with its host when no other worker
+    /// speaks for that.
+    Forget { worker: String },
     #[command(flatten)]
     Joining(joining::Command),
 }
@@ -67,6 +71,11 @@ pub async fn run(
                 false => format!("{worker} finishes what it holds and takes nothing more."),
                 true => format!("{worker} takes runs again."),
             })?;
+        }
+        Command::Forget { worker } => {
+            client.act(Method::DELETE, &format!("/workers/{}", segment(&worker))).await?;
+            let done = serde_json::json!({ "worker": worker, "forgotten": true });
+            output.show(&done, |_| format!("{worker} is forgotten."))?;
         }
     }
     Ok(ExitCode::SUCCESS)

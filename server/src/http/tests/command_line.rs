@@ -104,6 +104,8 @@ async fn commands_do_what_they_say() {
         ("ops branch move --project demo feature-x", "required"),
         ("ops env wait x", "invalid value"),
         ("ops worker drain nobody", "There is no such worker"),
+        ("ops worker forget nobody", "There is no such worker"),
+        ("ops worker forget worker-one", "within the last thirty seconds"),
         (&*format!("ops queue priority {} 101", f.run), "-100 to 100"),
         (&*format!("ops gc delete {} --name other", f.quarantined), "repeat its name"),
         (&*format!("ops env password {}", f.environment), "does not answer"),
@@ -131,6 +133,15 @@ async fn status_ends_with_1_while_something_is_to_be_seen_to() {
         let code = run(&f.web.config, line).await.unwrap();
         assert!(ends_with(&code, 1), "{line}: {code:?}");
     }
+    // Another took its place: forgotten, it is nothing to see to any more.
+    set("update ops.hosts set created_at = created_at - interval '1 day';
+         delete from ops.quarantine; update ops.environments set host_id = null;
+         insert into ops.workers (id, version, capacity) values ('worker-two', '1', 2)")
+    .await;
+    let code = run(&f.web.config, "ops worker forget worker-one").await.unwrap();
+    assert!(ends_with(&code, 0), "{code:?}");
+    let code = run(&f.web.config, "ops status").await.unwrap();
+    assert!(ends_with(&code, 0), "{code:?}");
 }
 
 #[tokio::test]
