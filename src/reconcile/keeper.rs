@@ -28,9 +28,10 @@ use crate::{
     queue,
     run::job::{Workshop, collect::Collectors},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
+    task::JoinSet,
     time::{Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ const EPOCH: Duration = Duration::from_secs(180);
 /// Logs, events and the audit log have a partition a day, made days ahead; what was busy is made soon after.
 const PARTITIONS: Duration = Duration::from_secs(600);
 
-/// What keeps time (leases, the epoch, partitions), what runs, and what goes each have a loop: removing a large filestore
+/// What keeps time (leases, the epoch, partitions), what runs, and what goes each have a task: removing a large filestore
 /// takes minutes, in which runs of dead workers still go back to the queue and servers are still made again.
 pub async fn keep_reconciling(shop: Workshop, collectors: Collectors, stop: CancellationToken) {
     let wake = shop.changed.clone();
@@ -50,47 +51,66 @@ pub async fn keep_reconciling(shop: Workshop, collectors: Collectors, stop: Canc
         Seen::Container(event) if !is_end_of_server(&event.kind, event.labels.environment.is_some()) => {}
         Seen::Container(_) | Seen::Back => wake.notify_one(),
     });
-    let looked = Notify::new();
+    let looked = Arc::new(Notify::new());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep_leases(shop.clone()));
+    tasks.spawn(keep_epoch(shop.clone()));
+    tasks.spawn(keep_partitions(shop.clone()));
+    tasks.spawn(keep_running(shop.clone(), collectors.clone(), looked.clone()));
+    tasks.spawn(keep_tidy(shop.clone(), collectors, looked));
     tokio::select! {
         () = stop.cancelled() => {}
         () = watch => {}
-        () = repeat(LEASES, async || requeue(&shop).await) => {}
-        () = repeat(EPOCH, async || advance(&shop).await) => {}
-        () = repeat(PARTITIONS, async || make_partitions(&shop).await) => {}
-        () = keep_running(&shop, &collectors, &looked) => {}
-        () = keep_tidy(&shop, &collectors, &looked) => {}
+        Some(Err(error)) = tasks.join_next() => tracing::error!(%error, "a task of the reconcilers died"),
     }
+    tasks.shutdown().await;
 }
 
 fn is_end_of_server(kind: &ContainerEventKind, is_of_environment: bool) -> bool {
     is_of_environment && matches!(kind, ContainerEventKind::Died { .. })
 }
 
-async fn repeat(pause: Duration, act: impl AsyncFn() -> Result<(), Trouble>) {
-    let mut ticks = ticks(pause);
+async fn keep_leases(shop: Workshop) {
+    let mut ticks = ticks(LEASES);
     loop {
         ticks.tick().await;
-        told(act().await);
+        told(requeue(&shop).await);
     }
 }
 
-async fn keep_running(shop: &Workshop, collectors: &Collectors, looked: &Notify) {
+async fn keep_epoch(shop: Workshop) {
+    let mut ticks = ticks(EPOCH);
+    loop {
+        ticks.tick().await;
+        told(advance(&shop).await);
+    }
+}
+
+async fn keep_partitions(shop: Workshop) {
+    let mut ticks = ticks(PARTITIONS);
+    loop {
+        ticks.tick().await;
+        told(make_partitions(&shop).await);
+    }
+}
+
+async fn keep_running(shop: Workshop, collectors: Collectors, looked: Arc<Notify>) {
     let mut ticks = ticks(PAUSE);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = shop.changed.notified() => {}
         }
-        told(run_round(shop, collectors).await);
+        told(run_round(&shop, &collectors).await);
         // What runs comes before what is in the way. Of several that come while the other is busy one is left.
         looked.notify_one();
     }
 }
 
-async fn keep_tidy(shop: &Workshop, collectors: &Collectors, looked: &Notify) {
+async fn keep_tidy(shop: Workshop, collectors: Collectors, looked: Arc<Notify>) {
     loop {
         looked.notified().await;
-        told(tidy_round(shop, collectors).await);
+        told(tidy_round(&shop, &collectors).await);
     }
 }
 

@@ -175,7 +175,7 @@ async fn docker_what_replaced_production_had_is_kept_until_a_person_decides() {
         tenants.create_database(production, run, Stage::Production, &template, 4).await.unwrap()
     };
     let mut conn = yard.shop.tenants.connect_as(&login).await.unwrap();
-    conn.execute("insert into kept values (7)").await.unwrap();
+    conn.execute("create table kept (id int); insert into kept values (7)").await.unwrap();
     for id in [production, staging] {
         yard.told_to_go(id).await;
     }
