@@ -245,7 +245,7 @@ async fn odoo_a_joined_machine_builds_serves_and_is_cut_off() {
         flag("listen", &listen.to_string()),
         flag("base-domain", &base),
         flag("node-listen", &node.to_string()),
-        // No Docker and so no worker here: two hosts on one daemon would take each other's containers for remains.
+        // No Docker and so no worker here: the build is to be the joined one's.
         flag("docker-host", "unix:///nowhere/docker.sock"),
     ]);
     control.start("Sign in once").await;

@@ -183,7 +183,7 @@ fn object(body: &ContainerCreateBody) -> Result<Map<String, Value>, Refusal> {
 mod tests {
     use super::*;
     use crate::{
-        docker::{ContainerSpec, Labels, Mount, Tmpfs},
+        docker::{ContainerSpec, Labels, Mount, Tmpfs, labels::Maker},
         id::{InstallationId, RunId},
     };
     use bollard::models::{
@@ -214,7 +214,7 @@ mod tests {
                 read_only: true,
             },
         ];
-        spec.body(InstallationId::new())
+        spec.body(Maker { installation: InstallationId::new(), host: None })
     }
 
     fn host(change: impl FnOnce(&mut HostConfig)) -> Result<(), Refusal> {

@@ -1,4 +1,5 @@
 use super::{ContainerSpec, Docker, DockerError, Labels, Mount, Refusal, check::check, labels};
+use crate::id::HostId;
 use bollard::errors::Error as Bollard;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use bollard::query_parameters::{
@@ -32,6 +33,8 @@ pub struct Container {
     /// Its address on each network, by the network's name.
     pub addresses: HashMap<String, IpAddr>,
     pub labels: Labels,
+    /// Whose worker made it; None: it is of the time before containers said so.
+    pub host: Option<HostId>,
 }
 
 /// How a container ended.
@@ -50,7 +53,7 @@ impl Docker {
         for mount in &mut exact.mounts {
             mount.source = canonical_source(mount, self.mount_roots()).await?;
         }
-        let body = exact.body(self.installation());
+        let body = exact.body(self.maker());
         check(&body, &roots)?;
         let digest = exact.digest();
         let options = CreateContainerOptions { name: Some(spec.name.clone()), ..Default::default() };
@@ -175,6 +178,7 @@ fn container_of(found: ContainerInspectResponse) -> Container {
         _ => ContainerStatus::Exited,
     };
     let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let map = found.config.and_then(|config| config.labels).unwrap_or_default();
     Container {
         id: found.id.unwrap_or_default(),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -188,7 +192,8 @@ fn container_of(found: ContainerInspectResponse) -> Container {
             // Empty while it does not run.
             .filter_map(|(name, endpoint)| Some((name, endpoint.ip_address?.parse().ok()?)))
             .collect(),
-        labels: Labels::from_map(&found.config.and_then(|config| config.labels).unwrap_or_default()),
+        labels: Labels::from_map(&map),
+        host: labels::host_of(&map),
     }
 }
 

@@ -2,14 +2,28 @@
 //! Postgres; what carries another installation, or none, is not ours to touch.
 
 use super::Docker;
-use crate::id::{EnvironmentId, InstallationId, RunId};
+use crate::id::{EnvironmentId, HostId, InstallationId, RunId};
 use std::collections::HashMap;
 
 pub const INSTALLATION: &str = "odooops.installation";
+/// The host whose worker made it: several may use one daemon.
+pub const HOST: &str = "odooops.host";
 pub const RUN: &str = "odooops.run";
 pub const ENVIRONMENT: &str = "odooops.environment";
 /// Digest of the body a container was created from: the same name with another body is a conflict.
 pub const SPEC: &str = "odooops.spec";
+
+/// Who makes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Maker {
+    pub installation: InstallationId,
+    pub host: Option<HostId>,
+}
+
+/// The host that an object's labels name.
+pub(super) fn host_of(map: &HashMap<String, String>) -> Option<HostId> {
+    map.get(HOST).and_then(|id| id.parse().ok())
+}
 
 /// Whose an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,8 +41,11 @@ impl Labels {
         Self { run: Some(run), environment: Some(environment) }
     }
 
-    pub(super) fn to_map(self, installation: InstallationId) -> HashMap<String, String> {
-        let mut map = HashMap::from([(INSTALLATION.to_owned(), installation.to_string())]);
+    pub(super) fn to_map(self, maker: Maker) -> HashMap<String, String> {
+        let mut map = HashMap::from([(INSTALLATION.to_owned(), maker.installation.to_string())]);
+        if let Some(host) = maker.host {
+            map.insert(HOST.to_owned(), host.to_string());
+        }
         if let Some(run) = self.run {
             map.insert(RUN.to_owned(), run.to_string());
         }
@@ -63,10 +80,14 @@ mod tests {
 
     #[test]
     fn labels_survive_the_round_trip() {
-        let labels = Labels::environment(RunId::new(), EnvironmentId::new());
-        assert_eq!(Labels::from_map(&labels.to_map(InstallationId::new())), labels);
-        let labels = Labels::run(RunId::new());
-        assert_eq!(Labels::from_map(&labels.to_map(InstallationId::new())), labels);
+        for host in [None, Some(HostId::new())] {
+            let maker = Maker { installation: InstallationId::new(), host };
+            for labels in [Labels::environment(RunId::new(), EnvironmentId::new()), Labels::run(RunId::new())]
+            {
+                let map = labels.to_map(maker);
+                assert_eq!((Labels::from_map(&map), host_of(&map)), (labels, host));
+            }
+        }
     }
 
     #[test]

@@ -8,12 +8,10 @@
 use super::{
     Docker, DockerError, Labels, Limits,
     egress::{AllowList, Bounds, EgressProxy, IndexError},
-    labels, names,
+    labels::{self, Maker},
+    names,
 };
-use crate::{
-    id::{InstallationId, RunId},
-    log::split::Splitter,
-};
+use crate::{id::RunId, log::split::Splitter};
 use bollard::{errors::Error as Bollard, query_parameters::BuildImageOptions};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
@@ -101,7 +99,7 @@ impl Docker {
         if self.image_exists(&tag).await? {
             return Ok(tag);
         }
-        let context = context(&base, &build_image, self.installation(), request, ca_bundle(request).await?)
+        let context = context(&base, &build_image, self.maker(), request, ca_bundle(request).await?)
             .map_err(|error| DockerError::Other(error.to_string()))?;
         let network_name = names::build_network(request.run);
         let network = self.ensure_network(&network_name, Labels::run(request.run)).await?;
@@ -202,7 +200,9 @@ fn digest(base: &str, build_image: &str, request: &LayerRequest) -> String {
     format!("{:x}", hash.finalize())
 }
 
-fn dockerfile(base: &str, build_image: &str, installation: InstallationId, request: &LayerRequest) -> String {
+fn dockerfile(base: &str, build_image: &str, maker: Maker, request: &LayerRequest) -> String {
+    let installation = maker.installation;
+    let host = maker.host.map(|host| format!(" \"{}\"=\"{host}\"", labels::HOST)).unwrap_or_default();
     let mut install = vec!["/opt/venv/bin/pip".to_owned(), "install".to_owned(), "--no-cache-dir".to_owned()];
     for index in 0..request.requirements.len() {
         install.extend(["-r".to_owned(), requirements_path(index)]);
@@ -213,7 +213,7 @@ fn dockerfile(base: &str, build_image: &str, installation: InstallationId, reque
         format!("FROM {build_image} AS build\n"),
         // Containers of the build carry these; the layer itself belongs to no run.
         format!(
-            "LABEL \"{}\"=\"{installation}\" \"{}\"=\"{}\"\n",
+            "LABEL \"{}\"=\"{installation}\" \"{}\"=\"{}\"{host}\n",
             labels::INSTALLATION,
             labels::RUN,
             request.run
@@ -264,7 +264,7 @@ async fn ca_bundle(request: &LayerRequest) -> Result<Option<Vec<u8>>, LayerError
 fn context(
     base: &str,
     build_image: &str,
-    installation: InstallationId,
+    maker: Maker,
     request: &LayerRequest,
     ca: Option<Vec<u8>>,
 ) -> std::io::Result<Vec<u8>> {
@@ -275,7 +275,7 @@ fn context(
         header.set_mode(0o644);
         tar.append_data(&mut header, path, content)
     };
-    add("Dockerfile", dockerfile(base, build_image, installation, request).as_bytes())?;
+    add("Dockerfile", dockerfile(base, build_image, maker, request).as_bytes())?;
     add("build/pip.conf", pip_conf(request.index_url.as_deref(), ca.is_some()).as_bytes())?;
     if let Some(ca) = ca {
         add("build/ca.crt", &ca)?;
@@ -372,6 +372,7 @@ fn explain(errors: &[String], docker: &str, refused: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::InstallationId;
 
     fn request(files: &[&str]) -> LayerRequest {
         LayerRequest {
@@ -395,7 +396,8 @@ mod tests {
 
     #[test]
     fn threat_01_nothing_of_the_repository_is_in_the_dockerfile() {
-        let text = dockerfile("sha256:a", "sha256:b", InstallationId::new(), &request(&["x\nRUN evil", "y"]));
+        let maker = Maker { installation: InstallationId::new(), host: None };
+        let text = dockerfile("sha256:a", "sha256:b", maker, &request(&["x\nRUN evil", "y"]));
         assert!(!text.contains("evil") && !text.contains("rm -rf"));
         for line in text.lines().filter(|line| line.starts_with("RUN ")) {
             let argv: Vec<String> = serde_json::from_str(&line[4..]).unwrap();

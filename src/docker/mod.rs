@@ -49,8 +49,13 @@ pub use subnet::{Subnet, SubnetPool};
 pub use volume::Volume;
 pub use watch::Seen;
 
-use crate::id::InstallationId;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use crate::id::{HostId, InstallationId};
+use labels::Maker;
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::sync::{Mutex, watch::Sender};
 
 /// How long the daemon may take to answer; creating a container on a busy machine takes seconds.
@@ -83,6 +88,8 @@ pub struct Docker {
 
 struct Inner {
     config: DockerConfig,
+    /// Whose worker this is, once it is registered.
+    host: OnceLock<HostId>,
     /// Docker neither refuses a second network of the same name nor hands out subnets of ours: one at a time.
     networks: Mutex<()>,
     /// How often the daemon went away, and whether it is away.
@@ -95,7 +102,12 @@ impl Docker {
         let client = client(&config)?.negotiate_version().await?;
         Ok(Self {
             client,
-            inner: Arc::new(Inner { config, networks: Mutex::new(()), losses: Sender::default() }),
+            inner: Arc::new(Inner {
+                config,
+                host: OnceLock::new(),
+                networks: Mutex::new(()),
+                losses: Sender::default(),
+            }),
         })
     }
 
@@ -113,6 +125,16 @@ impl Docker {
 
     pub fn installation(&self) -> InstallationId {
         self.inner.config.installation
+    }
+
+    /// From now on what is made here says that it is this host's. A worker belongs to one host as long as it lives:
+    /// the first counts.
+    pub fn make_for(&self, host: HostId) {
+        _ = self.inner.host.set(host);
+    }
+
+    fn maker(&self) -> Maker {
+        Maker { installation: self.installation(), host: self.inner.host.get().copied() }
     }
 
     pub(crate) fn client(&self) -> &bollard::Docker {

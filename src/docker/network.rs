@@ -1,7 +1,8 @@
 //! One `--internal` bridge network per environment, and one per image build: no way out, no way across. The host
 //! reaches a container by its address there; nothing is published.
 
-use super::{Docker, DockerError, Labels, Subnet};
+use super::{Docker, DockerError, Labels, Subnet, labels::host_of};
+use crate::id::HostId;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
 use std::{collections::HashMap, net::Ipv4Addr};
@@ -17,6 +18,8 @@ pub struct Network {
     pub gateway: Ipv4Addr,
     pub subnet: Subnet,
     pub labels: Labels,
+    /// Whose worker made it; None: it is of the time before networks said so.
+    pub host: Option<HostId>,
 }
 
 impl Docker {
@@ -93,12 +96,14 @@ impl Docker {
             .flat_map(|ipam| ipam.config.unwrap_or_default())
             .find_map(|config| Some((config.subnet?.parse().ok()?, config.gateway?.parse().ok()?)))
             .ok_or_else(|| DockerError::Other(format!("network {name} has no IPv4 gateway")))?;
+        let map = found.labels.unwrap_or_default();
         Ok(Network {
             id: found.id.unwrap_or_default(),
             name: name.to_owned(),
             gateway,
             subnet,
-            labels: Labels::from_map(&found.labels.unwrap_or_default()),
+            labels: Labels::from_map(&map),
+            host: host_of(&map),
         })
     }
 
@@ -132,7 +137,7 @@ impl Docker {
                 "com.docker.network.bridge.enable_ip_masquerade".to_owned(),
                 "false".to_owned(),
             )])),
-            labels: Some(labels.to_map(self.installation())),
+            labels: Some(labels.to_map(self.maker())),
             ..Default::default()
         }
     }

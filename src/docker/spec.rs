@@ -1,8 +1,10 @@
 //! A container in our own terms, and the one function that turns it into Docker's. What a caller cannot say here
 //! (privileges, devices, host namespaces, published ports, other drivers) no container of ours has.
 
-use super::{Labels, labels};
-use crate::id::InstallationId;
+use super::{
+    Labels,
+    labels::{self, Maker},
+};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount as BodyMount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountType, RestartPolicy, RestartPolicyNameEnum,
@@ -131,8 +133,8 @@ impl ContainerSpec {
     }
 
     /// The body of Docker's create call.
-    pub(super) fn body(&self, installation: InstallationId) -> ContainerCreateBody {
-        let mut labels = self.labels.to_map(installation);
+    pub(super) fn body(&self, maker: Maker) -> ContainerCreateBody {
+        let mut labels = self.labels.to_map(maker);
         labels.insert(labels::SPEC.to_owned(), self.digest());
         ContainerCreateBody {
             image: Some(self.image.clone()),

@@ -1,4 +1,5 @@
-use super::{Docker, DockerError, Labels};
+use super::{Docker, DockerError, Labels, labels::host_of};
+use crate::id::HostId;
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
 
 /// A volume of this installation.
@@ -6,6 +7,8 @@ use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
 pub struct Volume {
     pub name: String,
     pub labels: Labels,
+    /// Whose worker made it; None: it does not say.
+    pub host: Option<HostId>,
 }
 
 impl Docker {
@@ -15,7 +18,11 @@ impl Docker {
         let found = self.client.list_volumes(Some(options)).await?.volumes.unwrap_or_default();
         let ours = found.into_iter().filter(|volume| self.is_ours(Some(&volume.labels)));
         Ok(ours
-            .map(|volume| Volume { labels: Labels::from_map(&volume.labels), name: volume.name })
+            .map(|volume| Volume {
+                labels: Labels::from_map(&volume.labels),
+                host: host_of(&volume.labels),
+                name: volume.name,
+            })
             .collect())
     }
 
@@ -39,7 +46,7 @@ impl Docker {
     pub async fn create_volume_for_tests(&self, name: &str, labels: Labels) {
         let options = bollard::models::VolumeCreateRequest {
             name: Some(name.to_owned()),
-            labels: Some(labels.to_map(self.installation())),
+            labels: Some(labels.to_map(self.maker())),
             ..Default::default()
         };
         self.client.create_volume(options).await.unwrap();

@@ -173,15 +173,15 @@ pub async fn set_state(conn: &mut PgConnection, id: EnvironmentId, state: Enviro
 }
 
 /// Where the server answers now: Docker may give another address after a restart, and a container that is gone is
-/// replaced by another.
+/// replaced by another. False: that was known, or the environment does not run any more.
 pub async fn set_server(
     conn: &mut PgConnection,
     id: EnvironmentId,
     container: &str,
     address: &str,
     port: u16,
-) -> Result<()> {
-    sqlx::query!(
+) -> Result<bool> {
+    let done = sqlx::query!(
         "update ops.environments set container_id = $2, address = $3, port = $4
          where id = $1 and state = 'running' and (container_id, address, port) is distinct from ($2, $3, $4)",
         id.0,
@@ -191,7 +191,7 @@ pub async fn set_server(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Nothing is reached there any more; a newer address stays.

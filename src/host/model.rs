@@ -37,6 +37,8 @@ pub struct WorkerView {
     pub draining_since: Option<DateTime<Utc>>,
     /// Its process was told to end.
     pub stopping_since: Option<DateTime<Utc>>,
+    /// It is silent and holds nothing.
+    pub forgettable: bool,
     pub cpus: Option<i32>,
     pub memory_total_bytes: Option<i64>,
     pub memory_free_bytes: Option<i64>,
@@ -64,6 +66,8 @@ pub struct HostView {
     pub environments: i64,
     /// Those of them that are production.
     pub production_environments: i64,
+    /// It has no worker and holds nothing. A host that has one goes with it.
+    pub forgettable: bool,
     pub workers: Vec<WorkerView>,
 }
 

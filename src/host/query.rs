@@ -15,6 +15,7 @@ pub async fn workers(conn: &mut PgConnection) -> Result<Vec<WorkerView>> {
                greatest(w.last_heartbeat_at, b.at) < now() - make_interval(secs => $1) as "silent!",
                (select count(*) from ops.runs r
                 where r.worker_id = w.id and r.status in ('claimed', 'running')) as "running!",
+               ops.worker_holds(w.id) is null as "forgettable!",
                b.cpus, b.memory_total_bytes, b.memory_free_bytes, b.disk_total_bytes, b.disk_free_bytes
            from ops.workers w
            left join ops.hosts h on h.id = w.host_id
@@ -45,6 +46,7 @@ pub async fn workers(conn: &mut PgConnection) -> Result<Vec<WorkerView>> {
             last_heartbeat_at: row.last_heartbeat_at,
             draining_since: row.draining_since,
             stopping_since: row.stopping_since,
+            forgettable: row.forgettable,
             cpus: row.cpus,
             memory_total_bytes: row.memory_total_bytes,
             memory_free_bytes: row.memory_free_bytes,
@@ -62,7 +64,8 @@ pub async fn hosts(conn: &mut PgConnection) -> Result<Vec<HostView>> {
                (select count(*) from ops.environments e
                 where e.host_id = h.id and e.state = 'running') as "environments!",
                (select count(*) from ops.environments e
-                where e.host_id = h.id and e.state = 'running' and e.stage = 'production') as "production_environments!"
+                where e.host_id = h.id and e.state = 'running' and e.stage = 'production') as "production_environments!",
+               ops.worker_holds(h.name) is null as "forgettable!"
            from ops.hosts h order by h.revoked_at is not null, h.name"#
     )
     .fetch_all(conn)
@@ -84,6 +87,7 @@ pub async fn hosts(conn: &mut PgConnection) -> Result<Vec<HostView>> {
                 joined_at: row.joined_at,
                 environments: row.environments,
                 production_environments: row.production_environments,
+                forgettable: row.forgettable && own.is_empty(),
                 workers: own,
             }
         })

@@ -178,6 +178,14 @@ const CASES: &[(Who, &str, &str)] = &[
     (Worker, "ops.register_worker('w', 'h', 'x', 0, '{test}')", "23514 new row"),
     (Worker, "ops.drain_worker('nobody', true)", "P0002 unknown worker"),
     (Developer, "ops.drain_worker('w', true)", "42501 only workers and administrators"),
+    (Worker, "ops.forget_worker('w')", "42501 permission denied"),
+    (Developer, "ops.forget_worker('w')", "42501 only platform administrators"),
+    (Superuser, "ops.forget_worker('nobody')", "P0002 unknown worker"),
+    (
+        Superuser,
+        "ops.forget_worker(case when ops.register_worker('new', 'new', 'x', 1, '{test}') is not null then 'new' end)",
+        "55000 the worker was heard of",
+    ),
     (Developer, "ops.list_queued_runs()", "42501 only platform administrators"),
     (Worker, "ops.list_queued_runs()", "42501 permission denied"),
     (Superuser, "(select count(*) from ops.list_queued_runs())", "fine"),
@@ -324,6 +332,7 @@ async fn every_function_that_a_role_may_call_says_its_errors_and_the_contract_s_
         "retry_run",
         "hand_back_run",
         "drain_worker",
+        "forget_worker",
     ];
     for name in contract {
         let tried: BTreeSet<&str> = CASES

@@ -28,7 +28,10 @@ impl Reconciler for Containers {
         let owners = Owners::of(round, containers.iter().filter_map(|it| it.labels.environment)).await?;
         let mut look = Look::at(containers.len());
         // What ended and is still being read needs nobody; when it is read, there is another round.
-        for container in containers.into_iter().filter(|it| !round.collectors.is_reading(&it.id)) {
+        let unread = |id: &str| round.collectors.is_reading(id);
+        for container in
+            containers.into_iter().filter(|it| !unread(&it.id) && !owners.is_of_another_host(it.host))
+        {
             if let Some(why) = owners.orphan(container.labels) {
                 let environment = container.labels.environment;
                 let in_order = environment.is_some_and(|id| matches!(owners.fate(id), Fate::Quarantine(_)));

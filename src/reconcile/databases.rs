@@ -32,7 +32,7 @@ impl Reconciler for Databases {
         for database in databases {
             let (id, name) = (database.environment, database_name(database.environment));
             match owners.fate(id) {
-                Fate::Quarantine(_) if put_back.contains(&name) => {}
+                Fate::Remove(_) | Fate::Quarantine(_) if put_back.contains(&name) => {}
                 Fate::Owned => {}
                 Fate::Remove(why) => look.finds(name, "drop", why, Job::Drop(id)),
                 // A role alone is nobody's data, unless its database was on its way to quarantine.
@@ -49,7 +49,7 @@ impl Reconciler for Databases {
                         original_name: name.clone(),
                         environment: Some(id),
                         production,
-                        reason: why,
+                        reason: why.into(),
                     };
                     look.finds(name, "quarantine", why, Job::Quarantine(id, aside));
                 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{id::EnvironmentId, postgres::TemplateName, run::job::sources::remove_tree};
 use std::{
+    borrow::Cow,
     collections::HashSet,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -41,7 +42,7 @@ impl Reconciler for Directories {
             let path = config.environment_dir(id);
             match owners.fate(id) {
                 Fate::Owned => {}
-                Fate::Quarantine(_) if put_back.contains(&id.to_string()) => {}
+                Fate::Remove(_) | Fate::Quarantine(_) if put_back.contains(&id.to_string()) => {}
                 Fate::Remove(why) => look.finds(path.display(), "remove", why, Job::Remove(path.clone())),
                 Fate::Quarantine(why) => {
                     let said = marked_stage(&path).await;
@@ -65,14 +66,14 @@ impl Reconciler for Directories {
     }
 }
 
-pub(super) fn aside(id: EnvironmentId, production: bool, reason: &'static str) -> Aside {
+pub(super) fn aside(id: EnvironmentId, production: bool, reason: impl Into<Cow<'static, str>>) -> Aside {
     Aside {
         kind: QuarantineKind::Directory,
         name: id.to_string(),
         original_name: id.to_string(),
         environment: Some(id),
         production,
-        reason,
+        reason: reason.into(),
     }
 }
 

@@ -1,4 +1,6 @@
-//! Ends of environments: those that were told to go, and those whose run ended before they were published.
+//! Ends of environments: those that were told to go, and those whose run ended before they were published. What people
+//! may have worked in is not removed with production's environment: its data goes to quarantine, and only a person
+//! deletes it there.
 
 use super::{
     QuarantineKind,
@@ -20,8 +22,8 @@ pub struct Environments;
 
 pub enum Job {
     End(Box<Environment>, EnvironmentState),
-    /// People may work in it, though the database says that it never came to be.
-    SetAside(Box<Environment>),
+    /// What runs is removed, its data kept; why.
+    SetAside(Box<Environment>, EnvironmentState, String),
 }
 
 const AROUND_A_RESTORE: &str = "its run was under way when the ops database was restored";
@@ -40,12 +42,20 @@ impl Reconciler for Environments {
             let before = round.confirmed_at.is_some_and(|confirmed| environment.created_at <= confirmed);
             let environment = Box::new(environment);
             match environment.state {
+                EnvironmentState::Destroying if environment.stage == Stage::Production => {
+                    let why = format!("production's environment {hostname} was replaced, or destroyed");
+                    let job = Job::SetAside(environment, EnvironmentState::Destroyed, why.clone());
+                    look.finds(hostname, "quarantine", why, job);
+                }
                 EnvironmentState::Destroying => {
                     let job = Job::End(environment, EnvironmentState::Destroyed);
                     look.finds(hostname, "remove", "it is to be destroyed, or was replaced", job);
                 }
                 EnvironmentState::Building if abandoned.contains(&id) && before => {
-                    look.finds(hostname, "quarantine", AROUND_A_RESTORE, Job::SetAside(environment));
+                    // People may work in it, though the database says that it never came to be.
+                    let why = format!("{hostname}: {AROUND_A_RESTORE}");
+                    let job = Job::SetAside(environment, EnvironmentState::Failed, why);
+                    look.finds(hostname, "quarantine", AROUND_A_RESTORE, job);
                 }
                 EnvironmentState::Building if abandoned.contains(&id) => {
                     let job = Job::End(environment, EnvironmentState::Failed);
@@ -63,9 +73,9 @@ impl Reconciler for Environments {
                 remove::remains_of(round.shop, round.collectors, environment, Patience::Round).await?;
                 (environment, *end)
             }
-            Job::SetAside(environment) => {
-                set_aside(round, environment).await?;
-                (environment, EnvironmentState::Failed)
+            Job::SetAside(environment, end, why) => {
+                set_aside(round, environment, why).await?;
+                (environment, *end)
             }
         };
         let mut conn = round.shop.pool.acquire().await?;
@@ -73,7 +83,9 @@ impl Reconciler for Environments {
     }
 }
 
-async fn set_aside(round: &Round<'_>, environment: &Environment) -> Result<(), Trouble> {
+/// The databases and directories of an environment go to quarantine. Its volumes wait for their own reconciler, which
+/// finds that their environment has ended.
+async fn set_aside(round: &Round<'_>, environment: &Environment, why: &str) -> Result<(), Trouble> {
     let (shop, id) = (round.shop, environment.id);
     for container in shop.docker.containers().await?.iter().filter(|it| it.labels.environment == Some(id)) {
         shop.docker.stop_container(&container.id, GRACE).await?;
@@ -93,12 +105,12 @@ async fn set_aside(round: &Round<'_>, environment: &Environment) -> Result<(), T
             original_name: database_name(id),
             environment: Some(id),
             production,
-            reason: AROUND_A_RESTORE,
+            reason: why.to_owned().into(),
         };
         quarantine_database(round, id, &database).await?;
     }
     if tokio::fs::try_exists(shop.config.environment_dir(id)).await? {
-        quarantine_directory(round, id, &aside(id, production, AROUND_A_RESTORE)).await?;
+        quarantine_directory(round, id, &aside(id, production, why.to_owned())).await?;
     }
     Ok(())
 }

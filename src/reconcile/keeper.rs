@@ -1,4 +1,4 @@
-//! The loop: every half minute, and when something changed.
+//! The loops: every half minute, and when something changed.
 
 use super::{
     Report,
@@ -24,11 +24,16 @@ use super::{
 };
 use crate::{
     docker::{ContainerEventKind, Seen},
+    id::HostId,
     queue,
     run::job::{Workshop, collect::Collectors},
 };
-use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 const PAUSE: Duration = Duration::from_secs(30);
@@ -38,42 +43,86 @@ const EPOCH: Duration = Duration::from_secs(180);
 /// Logs, events and the audit log have a partition a day, made days ahead; what was busy is made soon after.
 const PARTITIONS: Duration = Duration::from_secs(600);
 
+/// What keeps time (leases, the epoch, partitions), what runs, and what goes each have a task: removing a large filestore
+/// takes minutes, in which runs of dead workers still go back to the queue and servers are still made again.
 pub async fn keep_reconciling(shop: Workshop, collectors: Collectors, stop: CancellationToken) {
     let wake = shop.changed.clone();
     let watch = shop.docker.watch(|seen| match seen {
         Seen::Container(event) if !is_end_of_server(&event.kind, event.labels.environment.is_some()) => {}
         Seen::Container(_) | Seen::Back => wake.notify_one(),
     });
+    let looked = Arc::new(Notify::new());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep_leases(shop.clone()));
+    tasks.spawn(keep_epoch(shop.clone()));
+    tasks.spawn(keep_partitions(shop.clone()));
+    tasks.spawn(keep_running(shop.clone(), collectors.clone(), looked.clone()));
+    tasks.spawn(keep_tidy(shop.clone(), collectors, looked));
     tokio::select! {
         () = stop.cancelled() => {}
         () = watch => {}
-        () = keep(&shop, &collectors) => {}
+        Some(Err(error)) = tasks.join_next() => tracing::error!(%error, "a task of the reconcilers died"),
     }
+    tasks.shutdown().await;
 }
 
 fn is_end_of_server(kind: &ContainerEventKind, is_of_environment: bool) -> bool {
     is_of_environment && matches!(kind, ContainerEventKind::Died { .. })
 }
 
-async fn keep(shop: &Workshop, collectors: &Collectors) {
-    let every = |pause| {
-        let mut ticks = tokio::time::interval(pause);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    };
-    let (mut look, mut leases) = (every(PAUSE), every(LEASES));
-    let (mut epochs, mut partitions) = (every(EPOCH), every(PARTITIONS));
+async fn keep_leases(shop: Workshop) {
+    let mut ticks = ticks(LEASES);
     loop {
-        let outcome = tokio::select! {
-            _ = leases.tick() => requeue(shop).await,
-            _ = epochs.tick() => advance(shop).await,
-            _ = partitions.tick() => make_partitions(shop).await,
-            _ = look.tick() => reconcile(shop, collectors).await,
-            () = shop.changed.notified() => reconcile(shop, collectors).await,
-        };
-        if let Err(Trouble(trouble)) = outcome {
-            tracing::warn!(%trouble, "the reconciler will look again");
+        ticks.tick().await;
+        told(requeue(&shop).await);
+    }
+}
+
+async fn keep_epoch(shop: Workshop) {
+    let mut ticks = ticks(EPOCH);
+    loop {
+        ticks.tick().await;
+        told(advance(&shop).await);
+    }
+}
+
+async fn keep_partitions(shop: Workshop) {
+    let mut ticks = ticks(PARTITIONS);
+    loop {
+        ticks.tick().await;
+        told(make_partitions(&shop).await);
+    }
+}
+
+async fn keep_running(shop: Workshop, collectors: Collectors, looked: Arc<Notify>) {
+    let mut ticks = ticks(PAUSE);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shop.changed.notified() => {}
         }
+        told(run_round(&shop, &collectors).await);
+        // What runs comes before what is in the way. Of several that come while the other is busy one is left.
+        looked.notify_one();
+    }
+}
+
+async fn keep_tidy(shop: Workshop, collectors: Collectors, looked: Arc<Notify>) {
+    loop {
+        looked.notified().await;
+        told(tidy_round(&shop, &collectors).await);
+    }
+}
+
+fn ticks(pause: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn told(outcome: Result<(), Trouble>) {
+    if let Err(Trouble(trouble)) = outcome {
+        tracing::warn!(%trouble, "the reconciler will look again");
     }
 }
 
@@ -96,54 +145,58 @@ async fn make_partitions(shop: &Workshop) -> Result<(), Trouble> {
     Ok(queue::ensure_partitions(&mut conn).await?)
 }
 
-/// One look at everything, with what it leads to; then the dry runs that somebody asked for.
-pub async fn reconcile(shop: &Workshop, collectors: &Collectors) -> Result<(), Trouble> {
+/// First the dry runs that somebody asked for: asked what would be done, one answers before doing it. Then what runs.
+pub async fn run_round(shop: &Workshop, collectors: &Collectors) -> Result<(), Trouble> {
     let host = epoch::own_host(shop).await?;
     epoch::adopt(&mut *shop.pool.acquire().await?, host).await?;
+    let (round, permit) = begin(shop, collectors, host).await?;
+    answer_requests(&round, permit.clone()).await?;
+    let mut turns = Turns { round: &round, permit, stored: true, reports: Vec::new() };
+    turns.of_what_runs().await;
+    Ok(())
+}
+
+/// What goes, and what is put away.
+pub async fn tidy_round(shop: &Workshop, collectors: &Collectors) -> Result<(), Trouble> {
+    let host = epoch::own_host(shop).await?;
+    let (round, permit) = begin(shop, collectors, host).await?;
+    let mut turns = Turns { round: &round, permit, stored: true, reports: Vec::new() };
+    turns.of_what_goes().await;
+    Ok(())
+}
+
+async fn begin<'a>(
+    shop: &'a Workshop,
+    collectors: &'a Collectors,
+    host: HostId,
+) -> Result<(Round<'a>, Permit), Trouble> {
     let stand = epoch::stand(shop, host).await?;
     let round = Round { shop, collectors, host, confirmed_at: stand.confirmed_at };
-    let mut conn = shop.pool.acquire().await?;
-    let requests = query::open_requests(&mut conn, host).await?;
+    Ok((round, Permit::of(stand.standing)))
+}
+
+async fn answer_requests(round: &Round<'_>, permit: Permit) -> Result<(), Trouble> {
+    let mut conn = round.shop.pool.acquire().await?;
+    let requests = query::open_requests(&mut conn, round.host).await?;
     drop(conn);
-    // Asked what would be done, one answers before doing it.
-    if !requests.is_empty() {
-        let permit = match Permit::of(stand.standing) {
-            Permit::Everything { .. } => Permit::Nothing("Somebody asked what would be done.".to_owned()),
-            Permit::Mend(reason) | Permit::Nothing(reason) => Permit::Nothing(reason),
-        };
-        let reports = all(&round, permit, false).await;
-        let mut conn = shop.pool.acquire().await?;
-        for request in requests {
-            query::answer(&mut conn, request, &reports).await?;
-        }
+    if requests.is_empty() {
+        return Ok(());
     }
-    all(&round, Permit::of(stand.standing), true).await;
+    let permit = match permit {
+        Permit::Everything { .. } => Permit::Nothing("Somebody asked what would be done.".to_owned()),
+        Permit::Mend(reason) | Permit::Nothing(reason) => Permit::Nothing(reason),
+    };
+    let mut turns = Turns { round, permit, stored: false, reports: Vec::new() };
+    turns.of_what_runs().await;
+    turns.of_what_goes().await;
+    let mut conn = round.shop.pool.acquire().await?;
+    for request in requests {
+        query::answer(&mut conn, request, &turns.reports).await?;
+    }
     Ok(())
 }
 
 /// Each reconciler's turn. One that fails holds no other up.
-async fn all(round: &Round<'_>, permit: Permit, stored: bool) -> Vec<Report> {
-    let mut turns = Turns { round, permit, stored, reports: Vec::new() };
-    turns.take(StuckRuns).await;
-    // What runs comes before what is in the way.
-    turns.take(Servers).await;
-    turns.take(LogCollectors).await;
-    turns.take(ExpiredEnvironments).await;
-    turns.take(Environments).await;
-    turns.take(Hostnames).await;
-    // A network goes after its containers, data after what may write to them.
-    turns.take(Containers).await;
-    turns.take(Networks).await;
-    turns.take(Databases).await;
-    turns.take(Directories).await;
-    turns.take(Volumes).await;
-    turns.take(Quarantine).await;
-    turns.take(Templates).await;
-    turns.take(Images).await;
-    turns.take(ExpiredArtifacts).await;
-    turns.reports
-}
-
 struct Turns<'a> {
     round: &'a Round<'a>,
     permit: Permit,
@@ -152,6 +205,28 @@ struct Turns<'a> {
 }
 
 impl Turns<'_> {
+    async fn of_what_runs(&mut self) {
+        self.take(StuckRuns).await;
+        self.take(Servers).await;
+        self.take(LogCollectors).await;
+    }
+
+    async fn of_what_goes(&mut self) {
+        self.take(ExpiredEnvironments).await;
+        self.take(Environments).await;
+        self.take(Hostnames).await;
+        // A network goes after its containers, data after what may write to them.
+        self.take(Containers).await;
+        self.take(Networks).await;
+        self.take(Databases).await;
+        self.take(Directories).await;
+        self.take(Volumes).await;
+        self.take(Quarantine).await;
+        self.take(Templates).await;
+        self.take(Images).await;
+        self.take(ExpiredArtifacts).await;
+    }
+
     async fn take<R: Reconciler>(&mut self, reconciler: R) {
         let shop = self.round.shop;
         let outcome = async {

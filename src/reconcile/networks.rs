@@ -16,7 +16,7 @@ impl Reconciler for Networks {
         let networks = round.shop.docker.networks().await?;
         let owners = Owners::of(round, networks.iter().filter_map(|it| it.labels.environment)).await?;
         let mut look = Look::at(networks.len());
-        for network in networks {
+        for network in networks.into_iter().filter(|it| !owners.is_of_another_host(it.host)) {
             if let Some(why) = owners.orphan(network.labels) {
                 look.finds(&network.name, "remove", why, network.name.clone());
             }

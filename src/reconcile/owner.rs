@@ -36,6 +36,10 @@ pub(super) enum Fate {
 /// Who may own something, read after the things themselves.
 pub(super) struct Owners {
     host: HostId,
+    /// They may use the same Docker daemon.
+    other_hosts: HashSet<HostId>,
+    /// It is not the console's machine.
+    is_joined: bool,
     confirmed_at: Option<DateTime<Utc>>,
     environments: HashMap<EnvironmentId, Known>,
     active: HashSet<RunId>,
@@ -49,12 +53,27 @@ impl Owners {
     ) -> Result<Self, crate::Error> {
         let ids: Vec<Uuid> = environments.into_iter().map(|id| id.0).collect();
         let mut conn = round.shop.pool.acquire().await?;
+        let hosts =
+            sqlx::query!(r#"select id as "id: HostId", joined_at is not null as "joined!" from ops.hosts"#);
+        let (own, others): (Vec<_>, Vec<_>) =
+            hosts.fetch_all(&mut *conn).await?.into_iter().partition(|it| it.id == round.host);
         Ok(Self {
             host: round.host,
+            other_hosts: others.into_iter().map(|it| it.id).collect(),
+            is_joined: own.iter().any(|it| it.joined),
             confirmed_at: round.confirmed_at,
             environments: known(&mut conn, &ids).await?,
             active: environment::query::active_runs(&mut conn).await?,
         })
+    }
+
+    /// Whether something in Docker is another host's to see to: one that is known made it. What says nothing is of the
+    /// time when there was the console's machine only; what a host made that was forgotten is whoever's daemon it is on.
+    pub fn is_of_another_host(&self, made_by: Option<HostId>) -> bool {
+        match made_by {
+            Some(host) => self.other_hosts.contains(&host),
+            None => self.is_joined,
+        }
     }
 
     /// Of data. A restored database may think that an environment never came to be in which people work.
@@ -72,12 +91,22 @@ impl Owners {
             State::Building | State::Running | State::Stopped | State::Destroying => {
                 Fate::Quarantine("its environment is on another host")
             }
+            // Its run published it, so people have worked in it.
+            State::Destroyed if known.stage == Stage::Production => {
+                Fate::Quarantine("its environment was destroyed, and was production's")
+            }
             State::Destroyed => Fate::Remove("its environment was destroyed"),
             State::Failed if self.is_of_before(known) => {
                 Fate::Quarantine("its environment failed around a restore of the ops database")
             }
             State::Failed => Fate::Remove("its environment failed"),
         }
+    }
+
+    /// Whether its data belongs where it was. One that was told to go only has not gone yet.
+    pub fn lives(&self, environment: EnvironmentId) -> bool {
+        let is_going = |known: &Known| known.state == EnvironmentState::Destroying;
+        self.fate(environment) == Fate::Owned && !self.environments.get(&environment).is_some_and(is_going)
     }
 
     /// Of what can be made again: a container, a network. None: somebody owns it.

@@ -5,7 +5,7 @@ use super::{
     QuarantineKind, Quarantined,
     directories::named,
     look::{Look, Reconciler, Round},
-    owner::{Fate, Owners, marked_stage},
+    owner::{Owners, marked_stage},
     query,
     trouble::Trouble,
 };
@@ -15,7 +15,7 @@ use crate::{
     run::job::sources::remove_tree,
 };
 use sqlx::postgres::types::PgInterval;
-use std::{collections::HashSet, io::ErrorKind};
+use std::{borrow::Cow, collections::HashSet, io::ErrorKind};
 
 /// Something that goes to quarantine.
 pub struct Aside {
@@ -24,7 +24,7 @@ pub struct Aside {
     pub original_name: String,
     pub environment: Option<EnvironmentId>,
     pub production: bool,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// Before it is moved, so that nothing is out of the way without being listed.
@@ -38,7 +38,7 @@ pub(super) async fn write_down(round: &Round<'_>, aside: &Aside, size: Option<i6
         aside.original_name,
         aside.environment.map(|id| id.0),
         aside.production,
-        aside.reason,
+        &*aside.reason,
         size,
         PgInterval { months: 0, days, microseconds: 0 }
     )
@@ -107,7 +107,7 @@ async fn there(round: &Round<'_>) -> Result<There, Trouble> {
             original_name: database_name(id),
             environment: Some(id),
             production: owners.is_production(id, database.stage),
-            reason: UNLISTED,
+            reason: UNLISTED.into(),
         });
     }
     for id in &folders {
@@ -146,7 +146,7 @@ impl Reconciler for Quarantine {
         let mut look = Look::at(rows.len());
         for row in &rows {
             let boxed = || Box::new(row.clone());
-            let lives = row.environment_id.is_some_and(|id| owners.fate(id) == Fate::Owned);
+            let lives = row.environment_id.is_some_and(|id| owners.lives(id));
             if row.restore_requested_at.is_some() {
                 look.mends(&row.name, "put back", "somebody asked for it", Job::PutBack(boxed()));
             } else if lives {

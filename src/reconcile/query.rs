@@ -6,11 +6,13 @@ use crate::{
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
+/// Of hosts that may come back: what others said last stays as it was for ever.
 pub async fn reports(conn: &mut PgConnection) -> Result<Vec<HostReport>> {
     let rows = sqlx::query!(
         r#"select r.host_id, h.name as host, r.name, r.started_at, r.finished_at, r.looked_at, r.acted, r.would,
                r.mode as "mode: Mode", r.reason, r.error, r.findings as "findings: Json<Vec<Finding>>"
            from ops.reconciler_reports r join ops.hosts h on h.id = r.host_id
+           where h.revoked_at is null
            order by h.name, r.name"#
     );
     let reports = rows.fetch_all(conn).await?.into_iter().map(|row| HostReport {

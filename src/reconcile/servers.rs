@@ -62,7 +62,12 @@ impl Reconciler for Servers {
         let Some(server) = server else { return Ok(()) };
         let mut conn = shop.pool.acquire().await?;
         let address = server.address.to_string();
-        environment::query::set_server(&mut conn, environment.id, &server.id, &address, PORT).await?;
+        let noted =
+            environment::query::set_server(&mut conn, environment.id, &server.id, &address, PORT).await?;
+        if !noted && environment.container_id.as_ref() != Some(&server.id) {
+            // Told to go meanwhile: who removed what it had did not see this one.
+            shop.docker.remove_container(&server.id).await?;
+        }
         Ok(())
     }
 }

@@ -25,14 +25,15 @@ impl Reconciler for Volumes {
         let put_back = quarantine::put_back_by_people(round, QuarantineKind::Volume).await?;
         let listed = quarantine::listed(round, QuarantineKind::Volume).await?;
         let mut look = Look::at(volumes.len());
-        for volume in volumes {
+        for volume in volumes.into_iter().filter(|it| !owners.is_of_another_host(it.host)) {
             let fate = match volume.labels.environment {
                 Some(id) => owners.fate(id),
                 None => Fate::Quarantine("it does not say its environment"),
             };
             match fate {
                 Fate::Owned => {}
-                Fate::Quarantine(_) if put_back.contains(&volume.name) || listed.contains(&volume.name) => {}
+                Fate::Remove(_) | Fate::Quarantine(_) if put_back.contains(&volume.name) => {}
+                Fate::Quarantine(_) if listed.contains(&volume.name) => {}
                 Fate::Remove(why) => {
                     look.finds(&volume.name, "remove", why, Job::Remove(volume.name.clone()))
                 }
@@ -44,7 +45,7 @@ impl Reconciler for Volumes {
                         original_name: volume.name.clone(),
                         environment,
                         production: environment.is_none_or(|id| owners.is_production(id, None)),
-                        reason: why,
+                        reason: why.into(),
                     };
                     look.finds(&volume.name, "quarantine", why, Job::Quarantine(aside));
                 }

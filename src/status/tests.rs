@@ -133,3 +133,35 @@ async fn only_administrators_see_it() {
     let person = Actor { platform_admin: false, ..yard.admin };
     assert!(matches!(service::status(&mut txn, &person).await, Err(Error::Forbidden { .. })));
 }
+
+/// What is cut off, or forgotten, is nothing to see to any more.
+#[tokio::test]
+async fn hosts_that_are_gone_do_not_keep_the_platform_ill() {
+    let mut yard = Yard::new().await;
+    yard.superuser
+        .execute(
+            "insert into ops.hosts (name, created_at) values ('here', now()), ('gone', now()), ('dead', now());
+             insert into ops.workers (id, host_id, version, capacity, last_heartbeat_at)
+                 select name, id, '1', 2, case when name = 'here' then now() else now() - interval '1 day' end
+                 from ops.hosts;
+             insert into ops.reconciler_reports (host_id, name, started_at, looked_at, acted, would, mode, error)
+                 select id, 'networks', now(), 3, 0, 0, 'act', 'Docker does not answer'
+                 from ops.hosts where name <> 'here'",
+        )
+        .await
+        .unwrap();
+    let error = "Docker does not answer".to_owned();
+    let fails = |host: &str| Problem::ReconcilerFails {
+        host: host.to_owned(),
+        reconciler: "networks".to_owned(),
+        error: error.clone(),
+    };
+    let silent = |worker: &str| Problem::WorkerSilent { worker: worker.to_owned() };
+    assert_eq!(yard.status().await.problems, [silent("dead"), silent("gone"), fails("dead"), fails("gone")]);
+    yard.superuser.execute("update ops.hosts set revoked_at = now() where name = 'gone'").await.unwrap();
+    assert_eq!(yard.status().await.problems, [silent("dead"), fails("dead")]);
+    let mut txn = access::begin_as(&yard.db.web, yard.admin.user_id).await.unwrap();
+    assert!(crate::host::service::forget_in_txn(&mut txn, &yard.admin, "dead").await.unwrap());
+    txn.commit().await.unwrap();
+    assert_eq!(yard.status().await.problems, []);
+}

@@ -98,6 +98,22 @@ pub async fn drain_worker(worker: String, drain: bool) -> Result<(), Fault> {
     )
 }
 
+/// Forgets a worker that is silent and holds nothing.
+#[server(prefix = "/api/console", endpoint = "platform/forget", output = Json)]
+pub async fn forget_worker(worker: String) -> Result<(), Fault> {
+    answer(
+        async {
+            let visitor = Visitor::require()?;
+            let mut txn = visitor.begin().await?;
+            host::service::forget_in_txn(&mut txn, &visitor.actor, &worker).await?;
+            txn.commit().await?;
+            go_on_at("/admin/hosts");
+            Ok(())
+        }
+        .await,
+    )
+}
+
 /// Lets one machine join, once, within an hour. Labels are separated by commas or spaces.
 #[server(prefix = "/api/console", endpoint = "platform/invite", output = Json)]
 pub async fn invite_host(name: String, labels: String) -> Result<Invitation, Fault> {

@@ -1,7 +1,7 @@
 //! The machines that environments run on, and the workers that speak for them.
 
 use super::{
-    api::{self, DrainWorker, InviteHost, RevokeHost},
+    api::{self, DrainWorker, ForgetWorker, InviteHost, RevokeHost},
     fresh::keep_fresh,
     parts::{AdminPage, Outcome},
     words,
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 use leptos::{form::ActionForm, prelude::*};
-use leptos_router::{LazyRoute, hooks::use_query_map, lazy_route};
+use leptos_router::{LazyRoute, hooks::use_query_map, lazy_route, params::ParamsMap};
 use odooops::{
     host::{HostState, HostView, WorkerView},
     id::HostId,
@@ -71,6 +71,13 @@ fn Hosts(hosts: Vec<HostView>, adding: RwSignal<bool>) -> impl IntoView {
     let drain = ServerAction::<DrainWorker>::new();
     let asked = RwSignal::new(asked_by_address::<HostId>("revoke"));
     let close = Callback::new(move |()| asked.set(None));
+    let forgetting = RwSignal::new(asked_by_address::<String>("forget"));
+    let keep = Callback::new(move |()| forgetting.set(None));
+    // The address may name anything.
+    let forgotten = move || {
+        let name = forgetting.get()?;
+        hosts.with_untracked(|hosts| hosts.iter().flat_map(forgettable).any(|it| it == name)).then_some(name)
+    };
     let about = move || {
         let asked = asked.get()?;
         hosts.with_untracked(|hosts| hosts.iter().find(|host| host.id == asked).cloned())
@@ -83,11 +90,12 @@ fn Hosts(hosts: Vec<HostView>, adding: RwSignal<bool>) -> impl IntoView {
         <ul class="hosts" data-testid="hosts">
             <For each=move || hosts.with(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>())
                 key=|id| *id let:id>
-                <Host id hosts drain asked/>
+                <Host id hosts drain asked forgetting/>
             </For>
         </ul>
         {move || adding.get().then(|| view! { <AddHost close=Callback::new(move |()| adding.set(false))/> })}
         {move || about().map(|host| view! { <Revocation host close again/> })}
+        {move || forgotten().map(|name| view! { <Forgetting name close=keep again/> })}
     }
     .into_any()
 }
@@ -184,12 +192,33 @@ fn Revocation(host: HostView, close: Callback<()>, again: Callback<()>) -> impl 
     .into_any()
 }
 
+/// What of a host may be forgotten: workers, or the host itself that has none.
+fn forgettable(host: &HostView) -> Vec<String> {
+    let workers = host.workers.iter().filter(|worker| worker.forgettable).map(|worker| worker.id.clone());
+    workers.chain(host.forgettable.then(|| host.name.clone())).collect()
+}
+
+#[component]
+fn Forgetting(name: String, close: Callback<()>, again: Callback<()>) -> impl IntoView {
+    let action = ServerAction::<ForgetWorker>::new();
+    let title = say!(admin.hosts.forget_title, name = name.clone()).to_string();
+    view! {
+        <Question title action yes=say!(admin.hosts.forget_yes) done=say!(admin.hosts.forgotten)
+            page="/admin/hosts" testid="forget" on_close=close then=again>
+            <input type="hidden" name="worker" value=name/>
+            <p>{say!(admin.hosts.forget_text)}</p>
+        </Question>
+    }
+    .into_any()
+}
+
 #[component]
 fn Host(
     id: HostId,
     hosts: RwSignal<Vec<HostView>>,
     drain: ServerAction<DrainWorker>,
     asked: RwSignal<Option<HostId>>,
+    forgetting: RwSignal<Option<String>>,
 ) -> impl IntoView {
     let host = Memo::new(move |_| hosts.with(|hosts| hosts.iter().find(|host| host.id == id).cloned()));
     let state = Memo::new(move |_| host.with(|host| host.as_ref().map(|host| host.state)));
@@ -216,6 +245,7 @@ fn Host(
         };
         host.with(|host| host.as_ref().map(of)).unwrap_or_else(Vec::new)
     });
+    let gone = Memo::new(move |_| host.with(|host| host.as_ref().map(forgettable)).unwrap_or_default());
     view! {
         <li class="host panel" data-host=name.clone()>
             <header class="host-head">
@@ -224,6 +254,17 @@ fn Host(
                 <div class="host-actions">
                     {move || workers.get().into_iter().map(|(worker, draining)| view! {
                         <Drain worker draining named={workers.with(Vec::len) > 1} action=drain/>
+                    }).collect_view()}
+                    {move || gone.get().into_iter().map(|name| {
+                        let text = match gone.with(Vec::len) {
+                            1 => say!(admin.hosts.forget).to_owned(),
+                            _ => format!("{} {name}", say!(admin.hosts.forget)),
+                        };
+                        let label = words::named(say!(admin.hosts.forget), &name);
+                        let mut about = ParamsMap::new();
+                        about.insert("forget", name.clone());
+                        let href = format!("/admin/hosts{}", about.to_query_string());
+                        view! { <Ask asked=forgetting about=name href label small=true>{text}</Ask> }
                     }).collect_view()}
                     <Show when=move || revocable.get()>
                         <Ask asked about=id href=format!("/admin/hosts?revoke={id}") label=revoke_label.get_value() small=true>{say!(admin.hosts.revoke)}</Ask>

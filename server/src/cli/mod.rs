@@ -99,7 +99,7 @@ pub enum Command {
     Env(Group<env::Command>),
     /// The queue of all projects: list, priority.
     Queue(Group<queue::Command>),
-    /// Machines of the installation and their workers: list, drain, confirm, token, join, revoke.
+    /// Machines of the installation and their workers: list, drain, confirm, forget, token, join, revoke.
     Worker(Group<worker::Command>),
     /// What is done again and again: list, create, change, run, history, enable, disable, delete.
     Schedule(Group<schedule::Command>),

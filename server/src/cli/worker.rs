@@ -28,6 +28,9 @@ pub enum Command {
     /// Lets a host act again that only reports, because the ops database was restored or its data directory is new.
     /// First look at what it would remove: `ops gc --dry-run --host HOST`.
     Confirm { host: String },
+    /// Forgets a worker that is silent and holds neither runs nor environments, with its host when no other worker
+    /// speaks for that.
+    Forget { worker: String },
     #[command(flatten)]
     Joining(joining::Command),
 }
@@ -81,6 +84,11 @@ pub async fn run(
             client.act(Method::POST, &format!("/hosts/{id}/confirm")).await?;
             let done = serde_json::json!({ "host_id": id, "host": host, "confirmed": true });
             output.show(&done, |_| format!("{host} acts again with its next round."))?;
+        }
+        Command::Forget { worker } => {
+            client.act(Method::DELETE, &format!("/workers/{}", segment(&worker))).await?;
+            let done = serde_json::json!({ "worker": worker, "forgotten": true });
+            output.show(&done, |_| format!("{worker} is forgotten."))?;
         }
     }
     Ok(ExitCode::SUCCESS)

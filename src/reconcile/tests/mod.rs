@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod asked;
+mod beside;
 mod collecting;
 mod docker_away;
 mod epochs;
@@ -12,6 +13,7 @@ mod quarantined;
 mod restored;
 mod routes;
 mod servers;
+mod slow;
 mod unused;
 
 use super::{Mode, Report, keeper, owner, query};
@@ -38,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installation with one host, whose Docker and cluster may have others beside it.
 struct Yard {
-    db: TestDb,
+    db: Arc<TestDb>,
     shop: Workshop,
     collectors: Collectors,
     host: HostId,
@@ -64,7 +66,38 @@ impl Yard {
     }
 
     async fn start_on(tenants: &TestTenants, socket: PathBuf) -> Self {
-        let db = TestDb::new().await;
+        let db = Arc::new(TestDb::new().await);
+        let (installation, project) = (InstallationId::new(), ProjectId::new());
+        let mut conn = db.superuser_options().connect().await.unwrap();
+        // All test databases are copies of one.
+        sqlx::query!("update ops.installation set id = $1", installation.0).execute(&mut conn).await.unwrap();
+        sqlx::query!("insert into ops.projects (id, slug, name) values ($1, 'yard', 'Yard')", project.0)
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        Self::host(tenants, socket, db, installation, project, "yard").await
+    }
+
+    /// Another host of the same installation, with a data directory and a cluster of its own, on the same daemon.
+    async fn beside(&self, tenants: &TestTenants) -> Self {
+        let socket = "/var/run/docker.sock".into();
+        let installation = self.shop.docker.installation();
+        let other = Self::host(tenants, socket, self.db.clone(), installation, self.project, "beside").await;
+        sqlx::query!("update ops.hosts set joined_at = now() where id = $1", other.host.0)
+            .execute(&mut self.superuser().await)
+            .await
+            .unwrap();
+        other
+    }
+
+    async fn host(
+        tenants: &TestTenants,
+        socket: PathBuf,
+        db: Arc<TestDb>,
+        installation: InstallationId,
+        project: ProjectId,
+        name: &str,
+    ) -> Self {
         let data = tempfile::Builder::new().prefix("odooops-").tempdir().unwrap();
         let keys = BTreeMap::from([
             ("data_dir", data.path().display().to_string()),
@@ -74,7 +107,6 @@ impl Yard {
         for folder in [config.environments_dir(), config.templates_dir()] {
             std::fs::create_dir_all(folder).unwrap();
         }
-        let installation = InstallationId::new();
         let docker = Docker::connect(DockerConfig {
             socket,
             installation,
@@ -85,24 +117,20 @@ impl Yard {
         .expect("tests need a Docker daemon");
         ensure_busybox(&docker).await;
         let mut conn = db.superuser_options().connect().await.unwrap();
-        // All test databases are copies of one.
-        sqlx::query!("update ops.installation set id = $1", installation.0).execute(&mut conn).await.unwrap();
-        let (host, project) = (HostId::new(), ProjectId::new());
-        sqlx::query!("insert into ops.hosts (id, name) values ($1, 'yard')", host.0)
+        let host = HostId::new();
+        docker.make_for(host);
+        sqlx::query!("insert into ops.hosts (id, name) values ($1, $2)", host.0, name)
             .execute(&mut conn)
             .await
             .unwrap();
         sqlx::query!(
-            "insert into ops.workers (id, host_id, version, capacity) values ('yard', $1, '0', 20)",
-            host.0
+            "insert into ops.workers (id, host_id, version, capacity) values ($2, $1, '0', 20)",
+            host.0,
+            name
         )
         .execute(&mut conn)
         .await
         .unwrap();
-        sqlx::query!("insert into ops.projects (id, slug, name) values ($1, 'yard', 'Yard')", project.0)
-            .execute(&mut conn)
-            .await
-            .unwrap();
         let git = GitSettings {
             root: config.git_dir(),
             ops: std::env::current_exe().unwrap(),
@@ -117,7 +145,7 @@ impl Yard {
             repositories: Repositories::new(Git::open(git).await.unwrap()),
             urls: Urls::of(&config),
             config: Arc::new(config),
-            name: "yard".to_owned(),
+            name: name.to_owned(),
             changed: Arc::default(),
         };
         let collectors = Collectors::new(shop.clone());
@@ -133,7 +161,8 @@ impl Yard {
     }
 
     async fn round(&self) {
-        keeper::reconcile(&self.shop, &self.collectors).await.unwrap();
+        keeper::run_round(&self.shop, &self.collectors).await.unwrap();
+        keeper::tidy_round(&self.shop, &self.collectors).await.unwrap();
     }
 
     async fn reports(&self) -> Vec<Report> {

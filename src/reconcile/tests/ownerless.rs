@@ -18,10 +18,12 @@ async fn docker_what_nothing_owns_is_removed_and_nothing_else() {
     let (theirs, their_orphan) = (other.running(Stage::Staging).await, other.ownerless(Stage::Staging).await);
 
     let running = yard.running(Stage::Development).await;
-    let destroyed = EnvironmentId::new();
-    let run = yard.run("succeeded").await;
-    yard.row(destroyed, run, "destroyed", Stage::Production).await;
-    yard.things(destroyed, run, Stage::Production).await;
+    let (destroyed, was_production) = (EnvironmentId::new(), EnvironmentId::new());
+    for (id, stage) in [(destroyed, Stage::Staging), (was_production, Stage::Production)] {
+        let run = yard.run("succeeded").await;
+        yard.row(id, run, "destroyed", stage).await;
+        yard.things(id, run, stage).await;
+    }
     let (unknown, production) =
         (yard.ownerless(Stage::Development).await, yard.ownerless(Stage::Production).await);
 
@@ -53,6 +55,7 @@ async fn docker_what_nothing_owns_is_removed_and_nothing_else() {
     }
     assert_eq!(yard.there(running).await, ALL);
     assert_eq!(yard.there(destroyed).await, NOTHING);
+    assert_eq!(yard.there(was_production).await, NOTHING);
     assert_eq!(yard.there(unknown).await, NOTHING);
     assert_eq!(yard.there(production).await, NOTHING);
     let left: Vec<_> =
@@ -64,13 +67,13 @@ async fn docker_what_nothing_owns_is_removed_and_nothing_else() {
     assert!(templates.join(wanted.to_string()).exists() && templates.join("No-Name").exists());
     assert!(!templates.join("demo_gone").exists() && notes.exists());
 
-    // What ops knew went at once; what it did not know is kept, production's without an end.
+    // What ops knew went at once; what it did not know is kept, and production's, which has no end.
     let rows = query::quarantine(&mut yard.superuser().await, true).await.unwrap();
-    assert_eq!(rows.len(), 4, "{rows:#?}");
+    assert_eq!(rows.len(), 6, "{rows:#?}");
     for row in &rows {
         let id = row.environment_id.unwrap();
-        assert!([unknown, production].contains(&id));
-        assert_eq!((row.production, row.delete_after.is_none()), (id == production, id == production));
+        assert!([unknown, production, was_production].contains(&id));
+        assert_eq!((row.production, row.delete_after.is_none()), (id != unknown, id != unknown));
         assert!(row.size_bytes.unwrap() > 0);
         if let Some(until) = row.delete_after {
             assert_eq!((until - row.quarantined_at).num_days(), 7);
@@ -81,7 +84,7 @@ async fn docker_what_nothing_owns_is_removed_and_nothing_else() {
     let names: Vec<_> =
         rows.iter().filter(|it| it.kind == QuarantineKind::Database).map(|it| &it.name).collect();
     assert!(names.contains(&&quarantined_name(unknown)) && names.contains(&&quarantined_name(production)));
-    assert_eq!(yard.shop.tenants.list_quarantined().await.unwrap().len(), 2);
+    assert_eq!(yard.shop.tenants.list_quarantined().await.unwrap().len(), 3);
     yard.quiet_round().await;
 
     assert_eq!(other.there(theirs).await, ALL);
@@ -89,7 +92,7 @@ async fn docker_what_nothing_owns_is_removed_and_nothing_else() {
     other.round().await;
     assert_eq!((other.there(theirs).await, other.there(their_orphan).await), (ALL, NOTHING));
     assert_eq!(yard.there(running).await, ALL);
-    assert_eq!(yard.shop.tenants.list_quarantined().await.unwrap().len(), 2);
+    assert_eq!(yard.shop.tenants.list_quarantined().await.unwrap().len(), 3);
     other.finish().await;
     yard.finish().await;
 }

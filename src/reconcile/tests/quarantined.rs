@@ -151,3 +151,96 @@ async fn docker_a_move_that_was_cut_off_is_finished() {
     yard.quiet_round().await;
     yard.finish().await;
 }
+
+impl Yard {
+    async fn told_to_go(&self, environment: EnvironmentId) {
+        sqlx::query!("update ops.environments set state = 'destroying' where id = $1", environment.0)
+            .execute(&mut self.superuser().await)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn docker_what_replaced_production_had_is_kept_until_a_person_decides() {
+    let tenants = TestTenants::start().await;
+    let yard = Yard::start(&tenants).await;
+    let (production, staging) = (yard.running(Stage::Production).await, yard.running(Stage::Staging).await);
+    let run = crate::id::RunId::new();
+    let volume = format!("odooops-test-{production}");
+    let labels = crate::docker::Labels::environment(run, production);
+    yard.shop.docker.create_volume_for_tests(&volume, labels).await;
+    let login = {
+        let (template, tenants) = (yard.template().await, &yard.shop.tenants);
+        tenants.create_database(production, run, Stage::Production, &template, 4).await.unwrap()
+    };
+    let mut conn = yard.shop.tenants.connect_as(&login).await.unwrap();
+    conn.execute("create table kept (id int); insert into kept values (7)").await.unwrap();
+    for id in [production, staging] {
+        yard.told_to_go(id).await;
+    }
+    yard.round().await;
+    for id in [production, staging] {
+        assert_eq!((yard.state(id).await.as_str(), yard.there(id).await), ("destroyed", NOTHING));
+    }
+    let rows = yard.quarantine().await;
+    let mut names: Vec<_> = rows.iter().map(|it| (it.kind.as_str(), it.original_name.clone())).collect();
+    names.sort();
+    let expected = [
+        ("database", database_name(production)),
+        ("directory", production.to_string()),
+        ("volume", volume.clone()),
+    ];
+    assert_eq!(names, expected, "staging's went at once");
+    let hostname = sqlx::query_scalar!("select hostname from ops.environments where id = $1", production.0);
+    let hostname = hostname.fetch_one(&mut yard.superuser().await).await.unwrap();
+    for row in &rows {
+        assert!(row.production && row.delete_after.is_none(), "{row:#?}");
+        assert_eq!(row.environment_id, Some(production));
+        // A person must find the one that is meant.
+        assert!(row.kind == QuarantineKind::Volume || row.reason.contains(&hostname), "{row:#?}");
+    }
+    yard.age_all().await;
+    yard.quiet_round().await;
+    assert_eq!(yard.quarantine().await.len(), 3);
+    assert_eq!(yard.shop.docker.volumes().await.unwrap().len(), 1);
+
+    for kind in [QuarantineKind::Database, QuarantineKind::Directory, QuarantineKind::Volume] {
+        let id = yard.in_quarantine(production, kind).await;
+        let (actor, mut txn) = yard.admin().await;
+        service::restore_quarantined_in_txn(&mut txn, &actor, id).await.unwrap();
+        txn.commit().await.unwrap();
+    }
+    yard.round().await;
+    yard.quiet_round().await;
+    assert_eq!(yard.there(production).await, DATA);
+    assert_eq!(yard.shop.docker.volumes().await.unwrap().len(), 1);
+    let mut conn = yard.shop.tenants.connect_as(&login).await.unwrap();
+    let row = conn.fetch_one("select id from kept").await.unwrap();
+    assert_eq!(sqlx::Row::get::<i32, _>(&row, 0), 7);
+    yard.finish().await;
+}
+
+/// Half of it out of the way, it is neither put back nor called gone.
+#[tokio::test]
+async fn docker_production_that_goes_in_two_rounds_is_not_put_back_in_between() {
+    let tenants = TestTenants::start().await;
+    let yard = Yard::start(&tenants).await;
+    let production = yard.running(Stage::Production).await;
+    yard.told_to_go(production).await;
+    // The directory's place is taken.
+    let taken = yard.shop.config.quarantine_dir().join(production.to_string());
+    std::fs::create_dir_all(taken.join("other")).unwrap();
+    yard.round().await;
+    assert_eq!(yard.state(production).await, "destroying");
+    assert!(yard.report("environments").await.error.is_some());
+    assert_eq!(yard.there(production).await, There { directory: true, ..NOTHING });
+    assert_eq!(yard.shop.tenants.list_quarantined().await.unwrap().len(), 1);
+    std::fs::remove_dir_all(&taken).unwrap();
+    yard.round().await;
+    assert_eq!((yard.state(production).await.as_str(), yard.there(production).await), ("destroyed", NOTHING));
+    assert_eq!(yard.quarantine().await.len(), 2);
+    assert_eq!(std::fs::read(taken.join("data/attachment")).unwrap(), b"kept");
+    yard.quiet_round().await;
+    yard.finish().await;
+}

@@ -82,7 +82,8 @@ struct Restored {
 
 impl Restored {
     async fn round(&self) {
-        keeper::reconcile(&self.shop, &self.collectors).await.unwrap();
+        keeper::run_round(&self.shop, &self.collectors).await.unwrap();
+        keeper::tidy_round(&self.shop, &self.collectors).await.unwrap();
     }
 
     async fn superuser(&self, yard: &Yard) -> PgConnection {

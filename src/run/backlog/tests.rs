@@ -26,6 +26,7 @@ fn host(name: &str) -> HostView {
         last_heartbeat_at: NOW,
         draining_since: None,
         stopping_since: None,
+        forgettable: false,
         cpus: Some(4),
         memory_total_bytes: Some(100),
         memory_free_bytes: Some(50),
@@ -44,6 +45,7 @@ fn host(name: &str) -> HostView {
         joined_at: None,
         environments: 0,
         production_environments: 0,
+        forgettable: false,
         workers: vec![worker],
     }
 }

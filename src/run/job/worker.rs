@@ -16,11 +16,17 @@ use crate::{
 use futures::FutureExt;
 use pulse::{Held, Interrupt};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{MissedTickBehavior, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// Announcements wake the worker; this finds what was never announced, such as room on its own disk.
 const SLOW_POLL: Duration = Duration::from_secs(2);
+/// Being forgotten is rare.
+const REGISTERED: Duration = Duration::from_secs(10);
 /// A run was queued.
 const RUNS: &str = "ops_run";
 /// An environment is to be destroyed.
@@ -68,6 +74,7 @@ pub async fn work(shop: Workshop, stop: Stop) -> Result<()> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(reconcile::keep_reconciling(shop.clone(), collectors.clone(), stop.drain.clone()));
+    tasks.spawn(end_when_forgotten(shop.clone(), stop.drain.clone()));
     let woken = wake_reconcilers(shop.clone(), announcements.subscribe());
     tasks.spawn(stop.drain.clone().run_until_cancelled_owned(woken).map(drop));
     let floor = Floor { shop, collectors, held, capacity, stop };
@@ -88,6 +95,7 @@ async fn register(shop: &Workshop, capacity: usize) -> Result<()> {
         kinds: &shop.config.worker_kinds,
     };
     let (host, released) = queue::register_worker(&mut conn, registration).await.map_err(Error::internal)?;
+    shop.docker.make_for(host);
     if Identity::of(&shop.config).map_err(Error::internal)?.is_none() {
         // From when there was one machine, this one.
         environment::query::settle(&mut conn, host).await?;
@@ -96,6 +104,28 @@ async fn register(shop: &Workshop, capacity: usize) -> Result<()> {
         tracing::info!(released, "runs of an earlier process of this worker go back to the queue");
     }
     Ok(())
+}
+
+/// A worker that an administrator forgot while nothing was heard of it belongs to no host any more. It ends, and
+/// registers anew when it is started again.
+async fn end_when_forgotten(shop: Workshop, drain: CancellationToken) {
+    let mut looks = tokio::time::interval(REGISTERED);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = drain.cancelled() => return,
+        }
+        let known = sqlx::query_scalar!(
+            r#"select exists (select from ops.workers where id = $1) as "known!""#,
+            shop.name
+        );
+        // While the database is away, nothing is known.
+        if matches!(known.fetch_one(&shop.pool).await, Ok(false)) {
+            tracing::warn!(worker = %shop.name, "this worker was forgotten: it ends");
+            drain.cancel();
+        }
+    }
 }
 
 /// Wakes the reconcilers when an environment is to go, or somebody asks something of them; also while all slots are taken.

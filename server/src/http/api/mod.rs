@@ -82,6 +82,7 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(platform::hosts))
         .routes(routes!(platform::workers))
         .routes(routes!(platform::drain))
+        .routes(routes!(platform::forget))
         .routes(routes!(platform::confirm))
         .routes(routes!(platform::request_dry_run))
         .routes(routes!(platform::dry_run))

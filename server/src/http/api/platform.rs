@@ -95,6 +95,22 @@ pub async fn drain(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Forgets a worker that is silent and holds neither runs nor environments, with its host when no other worker speaks
+/// for that.
+#[utoipa::path(delete, path = "/workers/{worker}", tag = "platform", params(("worker" = String, Path)),
+    responses((status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 409, body = ProblemBody)))]
+pub async fn forget(
+    State(web): State<Web>,
+    identity: Identity,
+    Path(worker): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let mut txn = identity.begin(&web).await?;
+    host::service::forget_in_txn(&mut txn, &identity.actor(), &worker).await?;
+    txn.commit().await.map_err(Error::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Lets a host act again that only reports since the ops database was restored. First look at what it would remove.
 #[utoipa::path(post, path = "/hosts/{host}/confirm", tag = "platform", params(("host" = HostId, Path)),
     responses((status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),

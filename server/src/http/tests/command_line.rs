@@ -135,7 +135,8 @@ fn is(code: &ExitCode, number: u8) -> bool {
 /// It needs two machines: its tests are those of `odooops::node::join`.
 const ELSEWHERE: [&str; 1] = ["ops worker join"];
 
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 5] = [
+    include_str!("inside.rs"),
     include_str!("command_line/gc.rs"),
     include_str!("command_line/platform.rs"),
     include_str!("command_line/projects.rs"),

@@ -47,6 +47,7 @@ fn functions(f: &Fixture) -> Vec<Function> {
         post("/api/console/platform/invite", "name=&labels=ssd".to_owned(), Pass::Platform),
         post("/api/console/platform/revoke", "name=host-one".to_owned(), Pass::Platform),
         post("/api/console/platform/drain", "worker=worker-one&drain=false".to_owned(), Pass::Platform),
+        post("/api/console/platform/forget", "worker=worker-one".to_owned(), Pass::Platform),
         post("/api/console/platform/confirm-host", format!("host={}", f.host), Pass::Platform),
         post("/api/console/platform/quarantine-restore", format!("id={}", f.quarantined), Pass::Platform),
         post(

@@ -147,6 +147,8 @@ fn cases(f: &Fixture) -> Vec<Case> {
             Some(json!({"drain": false})),
             Pass::Platform,
         ),
+        // It was just heard of.
+        case(Method::DELETE, "/workers/{worker}", "/workers/worker-one", None, Pass::Platform),
         case(
             post.clone(),
             "/hosts/{host}/confirm",

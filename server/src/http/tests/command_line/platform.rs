@@ -72,6 +72,25 @@ async fn workers_are_listed_and_drained() {
     shell.refuses("ops worker drain nobody", "There is no such worker").await;
 }
 
+#[tokio::test]
+async fn a_worker_that_another_took_the_place_of_is_forgotten() {
+    let shell = Shell::new().await;
+    shell.refuses("ops worker forget nobody", "There is no such worker").await;
+    shell.refuses("ops worker forget worker-one", "within the last thirty seconds").await;
+    shell
+        .set(
+            "update ops.workers set last_heartbeat_at = now() - interval '1 hour';
+             update ops.hosts set created_at = created_at - interval '1 day';
+             delete from ops.quarantine; update ops.environments set host_id = null;
+             insert into ops.workers (id, version, capacity) values ('worker-two', '1', 2)",
+        )
+        .await;
+    assert!(shell.ends("ops status", 1).await.contains("worker-one"));
+    assert_eq!(shell.says("ops worker forget worker-one").await, "worker-one is forgotten.\n");
+    shell.says("ops status").await;
+    assert_eq!(shell.truth("select count(*) from ops.workers where id = 'worker-one'").await, "0");
+}
+
 /// After the ops database was restored.
 #[tokio::test]
 async fn a_host_that_only_reports_is_let_act_again_by_its_name() {
