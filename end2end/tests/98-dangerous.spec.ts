@@ -34,7 +34,7 @@ test.describe('a machine that is away', () => {
     await expect(page.getByTestId('problems')).toContainText(host.name);
     await reports.getByRole('link', { name: `Let it act again…: ${host.name}` }).click();
     const form = page.getByTestId('confirm-host');
-    await expect(form).toContainText('production');
+    await expect(form).toContainText("Production's stay");
     expect(await findings(page)).toEqual([]);
 
     const standing = (text: string) =>

@@ -11,7 +11,7 @@ use crate::{
 use leptos::{form::ActionForm, prelude::*, task::spawn_local};
 use leptos_router::hooks::use_query_map;
 use odooops::reconcile::{DryRun, Finding, Report};
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 const ASK_AGAIN: Duration = Duration::from_millis(700);
 /// A host that is there answers within seconds, one that has much to compare within a minute.
@@ -74,15 +74,16 @@ fn keep_looking(
     runs: RwSignal<Option<Vec<DryRun>>>,
     late: RwSignal<bool>,
 ) {
-    let rounds = StoredValue::new(0_u32);
+    // Not among the reactive values: a timer that fires once more while the page goes must find it.
+    let rounds = Cell::new(0_u32);
     let tick = move || {
-        let open = runs.with_untracked(|runs| runs.as_ref().is_none_or(|runs| runs.iter().any(is_open)));
-        if !open {
+        let open = |runs: &Option<Vec<DryRun>>| runs.as_ref().is_none_or(|runs| runs.iter().any(is_open));
+        if late.try_get_untracked() != Some(false) || runs.try_with_untracked(open) != Some(true) {
             return;
         }
         // By our own count: the browser's clock need not be the server's.
-        rounds.update_value(|rounds| *rounds += 1);
-        if ASK_AGAIN * rounds.get_value() >= PATIENCE {
+        rounds.set(rounds.get() + 1);
+        if ASK_AGAIN * rounds.get() >= PATIENCE {
             return late.set(true);
         }
         let asked = asked.clone();
@@ -90,7 +91,7 @@ fn keep_looking(
             if let Ok(now) = api::dry_run(asked.clone()).await
                 && ids.try_get_untracked().flatten() == Some(asked)
             {
-                runs.set(Some(now));
+                runs.try_set(Some(now));
             }
         });
     };
