@@ -138,6 +138,8 @@ test('a schedule is made with what its pattern means, changed, run, stopped and 
   await expect(last).toBeVisible();
   const run = (await last.getAttribute('href'))?.split('/').at(-1) ?? '';
   await ops.run('run', 'cancel', run);
+  // The page hears of that too.
+  await expect(renamed.getByRole('img', { name: 'Canceled' })).toBeVisible({ timeout: WITHIN_A_SECOND });
 
   await renamed.locator('summary').click();
   await renamed.getByRole('button', { name: 'Stop' }).click();
