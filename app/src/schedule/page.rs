@@ -3,7 +3,7 @@
 use super::{
     api::{self, EnableSchedule, RunSchedule, Schedules},
     dialog::{Deletion, EditDialog, NewDialog},
-    row::Row,
+    row::{Row, row_key},
 };
 use crate::{
     admin::{AdminPage, Outcome, keep_fresh},
@@ -181,8 +181,8 @@ fn List(slug: Option<Slug>, first: Schedules, open: RwSignal<Option<Open>>) -> i
                 </tr></thead>
                 <tbody>
                     // A row that did not change stays, with the focus in it.
-                    <For each=move || shown.with(|shown| shown.schedules.clone()) key=|one| format!("{one:?}") let:one>
-                        <Row schedule=one of_platform may_change deeds page=page.clone()/>
+                    <For each=move || shown.with(|shown| shown.schedules.clone()) key=row_key let:one>
+                        <Row schedule=one shown of_platform may_change deeds page=page.clone()/>
                     </For>
                 </tbody>
             </table>

@@ -1,4 +1,7 @@
-use super::page::{Deeds, Open};
+use super::{
+    api::Schedules,
+    page::{Deeds, Open},
+};
 use crate::{
     admin::words::named,
     say,
@@ -34,9 +37,34 @@ fn does(schedule: &ScheduleView) -> String {
     }
 }
 
+type Moving = (Option<String>, Option<String>, Option<ScheduleRun>);
+
+/// What of a schedule changes by itself.
+fn moving(schedule: &ScheduleView) -> Moving {
+    (schedule.error.clone(), schedule.next_due_local.clone(), schedule.last.clone())
+}
+
+/// By what its row stays the same one.
+pub fn row_key(schedule: &ScheduleView) -> String {
+    format!(
+        "{:?}",
+        (
+            schedule.id,
+            &schedule.name,
+            schedule.enabled,
+            &schedule.cron,
+            &schedule.time_zone,
+            &schedule.reading,
+            &schedule.branch,
+            schedule.task
+        )
+    )
+}
+
 #[component]
 pub fn Row(
     schedule: ScheduleView,
+    shown: RwSignal<Schedules>,
     of_platform: bool,
     may_change: Memo<bool>,
     deeds: Deeds,
@@ -44,7 +72,14 @@ pub fn Row(
 ) -> impl IntoView {
     let (id, enabled) = (schedule.id, schedule.enabled);
     let does = does(&schedule);
-    let next = match (enabled, schedule.error, schedule.next_due_local) {
+    // What changes by itself: the rest of the row stays, and a menu that is open in it.
+    let now =
+        Memo::new(move |_| shown.with(|shown| shown.schedules.iter().find(|one| one.id == id).map(moving)));
+    let next = move || match now
+        .get()
+        .map(|(error, next, _)| (enabled, error, next))
+        .unwrap_or((enabled, None, None))
+    {
         (false, ..) => view! { <span class="chip">{say!(schedule.stopped)}</span> }.into_any(),
         (true, Some(error), _) => view! { <span class="wrong">{error}</span> }.into_any(),
         (true, None, Some(next)) => view! { <span class="tabular">{next}</span> }.into_any(),
@@ -55,7 +90,12 @@ pub fn Row(
         view! { <a class="link small" href=format!("/projects/{slug}/schedules")>{name}</a> }
     });
     let slug = schedule.project_slug;
-    let last = schedule.last.map(|last| view! { <Last last slug=slug.map(|slug| slug.to_string())/> });
+    let slug = slug.map(|slug| slug.to_string());
+    let last = move || {
+        let (.., last) = now.get()?;
+        let last = last?;
+        Some(view! { <Last last slug=slug.clone()/> })
+    };
     let (built_in, page) = (schedule.built_in, StoredValue::new(page));
     let label = say!(schedule.menu, name = schedule.name.clone()).to_string();
     let name = schedule.name.clone();
@@ -76,7 +116,7 @@ pub fn Row(
                 </span>
             </td>
             <td data-label=say!(schedule.next)>{next}</td>
-            <td data-label=say!(schedule.last)>{match last {
+            <td data-label=say!(schedule.last)>{move || match last() {
                 Some(last) => last.into_any(),
                 None => view! { <span class="muted">{say!(schedule.never)}</span> }.into_any(),
             }}</td>
