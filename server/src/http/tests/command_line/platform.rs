@@ -105,10 +105,10 @@ async fn a_host_that_only_reports_is_let_act_again_by_its_name() {
             .await;
         assert!(shell.ends("ops status", 1).await.contains("! Host host-one only reports"));
         shell.refuses("ops worker confirm host-two", "no host of that name").await;
-        assert_eq!(shell.truth(standing).await, format!("{behind} 3 false"));
+        assert_eq!(shell.truth(standing).await, format!("{behind} 3 f"));
         let said = shell.says("ops worker confirm host-one").await;
         assert_eq!(said, "host-one acts again with its next round.\n");
-        assert_eq!(shell.truth(standing).await, "agrees 8 true");
+        assert_eq!(shell.truth(standing).await, "agrees 8 t");
         assert!(shell.says("ops status").await.contains("All is well."));
     }
     let audited = "select count(*) from ops.audit_log where action like 'reconcile.confirm%'";
@@ -211,7 +211,7 @@ async fn a_schedule_is_run_now_and_tells_why_it_queued_nothing() {
     assert_eq!(shell.truth(&queued).await, "queued");
     let history = shell.says(&format!("ops schedule history {id}")).await;
     let lines: Vec<_> = history.lines().skip(1).collect();
-    assert!(lines.len() == 2 && lines[0].contains(&run) && lines[1].contains("skipped"), "{history}");
+    assert!(lines.len() == 2 && lines[0].contains(&run) && lines[1].contains("waits already"), "{history}");
     let said = shell.says(&format!("ops schedule delete {id}")).await;
     assert_eq!(said, format!("Schedule {id} is deleted.\n"));
     let left = format!("select count(*) from ops.schedules where id = '{id}'");

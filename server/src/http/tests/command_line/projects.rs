@@ -29,7 +29,7 @@ async fn branches_are_listed_moved_and_told_whether_pushes_are_built() {
     let list = shell.says("ops branch list --project demo").await;
     let row = |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(row("main").contains("production") && row("feature-x").contains("development"), "{list}");
-    assert!(row("feature-x").contains("queued") && row("feature-x").contains("A commit"), "{list}");
+    assert!(row("feature-x").contains("succeeded") && row("feature-x").contains("A commit"), "{list}");
 
     let moved = shell.says("ops branch move --project demo feature-x --stage staging").await;
     let run = moved.split_whitespace().rev().nth(2).unwrap();

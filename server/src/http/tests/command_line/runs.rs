@@ -101,7 +101,7 @@ async fn what_has_ended_is_done_again_as_a_run_of_its_own() {
              a.commit_sha = b.commit_sha and a.git_ref = b.git_ref and a.branch_id = b.branch_id)
          from ops.runs a join ops.runs b on b.id = '{run}' where a.id = '{again}'"
     );
-    assert_eq!(shell.truth(&same).await, format!("queued {run} true"));
+    assert_eq!(shell.truth(&same).await, format!("queued {run} t"));
 }
 
 #[tokio::test]
@@ -160,13 +160,15 @@ async fn a_long_queue_is_counted_whole() {
     assert_eq!(queue["runs"].as_array().unwrap().len(), 500);
     assert_eq!(shell.notes.text(), "");
     let page = shell.f.browse(Who::Platform, Method::GET, "/admin/queue", None).await;
+    // Without the marks between what changes and what does not.
+    let text = page.text.replace("<!>", "");
     let shown = |name: &str| format!("<dt>{name}</dt><dd>");
     let after = |mark: &str| {
-        let rest = page.text.split(mark).nth(1).unwrap_or_else(|| panic!("{mark} in {}", page.text));
+        let rest = text.split(mark).nth(1).unwrap_or_else(|| panic!("{mark} in {text}"));
         rest.chars().take(40).collect::<String>()
     };
     assert!(after(&shown("Under way")).starts_with("1<"), "{}", after(&shown("Under way")));
     assert!(after(&shown("Waiting")).starts_with("511<"), "{}", after(&shown("Waiting")));
-    assert_eq!(page.text.matches("<tr data-run=").count(), 500);
-    assert!(page.text.contains("The first 500 of 512 runs."));
+    assert_eq!(text.matches("<tr data-run=").count(), 500);
+    assert!(text.contains("The first 500 of 512 runs."));
 }
