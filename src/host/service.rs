@@ -66,6 +66,6 @@ pub async fn forget_in_txn(conn: &mut PgConnection, actor: &Actor, worker: &str)
         project: None,
         detail: json!({ "host": host }),
     };
-    audit::record_in_txn(conn, actor, entry).await?;
+    audit::record_in_txn(conn, entry).await?;
     Ok(host)
 }

@@ -538,5 +538,12 @@ async fn threat_12_docker_files_are_read_by_who_may_connect_and_only_below_their
         assert_eq!(done.is_ok(), good, "{rest}: {done:?}");
     }
     assert_eq!(fs::read_to_string(&target).unwrap(), format!("# {SHA}"));
+
+    // The tests' own input is no terminal: the command's end is what is told.
+    for (command, number) in [("true", 0), ("false", 1)] {
+        let line = format!("ops env shell {} -- /bin/busybox {command}", f.environment);
+        let ended = super::command_line::run(&f.web.config, &line).await.unwrap();
+        assert_eq!(format!("{ended:?}"), format!("{:?}", std::process::ExitCode::from(number)), "{command}");
+    }
     inside.clean().await;
 }
