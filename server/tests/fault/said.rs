@@ -99,7 +99,7 @@ mod tests {
         let changed = |change: fn(&mut Vec<String>)| {
             let mut lines = whole.lines.clone();
             change(&mut lines);
-            check(&stored(lines), &[whole.clone()], &BTreeSet::new()).is_err()
+            check(&stored(lines), std::slice::from_ref(&whole), &BTreeSet::new()).is_err()
         };
         assert!(!changed(|_| ()));
         assert!(changed(|lines| drop(lines.remove(4))));
@@ -112,7 +112,7 @@ mod tests {
         assert!(changed(|lines| lines.push("too late".to_owned())));
         let mut gap = stored(whole.lines.clone());
         gap.iter_mut().skip(3).for_each(|line| line.seq += 1);
-        assert!(check(&gap, &[whole.clone()], &BTreeSet::new()).is_err());
+        assert!(check(&gap, std::slice::from_ref(&whole), &BTreeSet::new()).is_err());
         // In the place of another's.
         let server = output("aa", "server", 9);
         assert!(check(&stored(whole.lines), &[server], &BTreeSet::new()).is_err());

@@ -70,8 +70,7 @@ impl Yard {
 
 async fn claim(shop: &Workshop) -> Claim {
     let mut conn = shop.pool.acquire().await.unwrap();
-    let claim = queue::claim(&mut conn, &shop.name).await.unwrap().expect("a run to claim");
-    claim
+    queue::claim(&mut conn, &shop.name).await.unwrap().expect("a run to claim")
 }
 
 struct Restored {
