@@ -45,23 +45,30 @@ pub struct Output {
 impl Docker {
     /// The container's log with times, from a second since 1970 on; to its end, or as it grows.
     pub async fn output(&self, container: &str, since: i64, follow: bool) -> Result<Output, DockerError> {
+        self.asked_output(container, &format!("since={since}&follow={}", u8::from(follow))).await
+    }
+
+    /// The newest line of the container's log.
+    pub async fn newest_output(&self, container: &str) -> Result<Output, DockerError> {
+        self.asked_output(container, "tail=1").await
+    }
+
+    async fn asked_output(&self, container: &str, part: &str) -> Result<Output, DockerError> {
         if container.is_empty()
             || !container.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
         {
             return Err(DockerError::NotFound(container.to_owned()));
         }
-        timeout(super::ANSWER_TIMEOUT, self.ask_for_output(container, since, follow))
+        timeout(super::ANSWER_TIMEOUT, self.ask_for_output(container, part))
             .await
             .map_err(|_| DockerError::Unavailable("timeout".to_owned()))?
     }
 
-    async fn ask_for_output(&self, container: &str, since: i64, follow: bool) -> Result<Output, DockerError> {
+    async fn ask_for_output(&self, container: &str, part: &str) -> Result<Output, DockerError> {
         let version = self.client.client_version();
         let path = format!(
-            "/v{}.{}/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&since={since}&follow={}",
-            version.major_version,
-            version.minor_version,
-            u8::from(follow)
+            "/v{}.{}/containers/{container}/logs?stdout=1&stderr=1&timestamps=1&{part}",
+            version.major_version, version.minor_version
         );
         let request = Request::get(path).header(HOST, "docker").body(Empty::new());
         let request = request.map_err(|error| DockerError::Other(error.to_string()))?;

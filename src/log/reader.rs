@@ -7,7 +7,7 @@ use super::{
     position::{Count, Cursor, Piece, Position, position},
 };
 use crate::{
-    docker::{Docker, OutputFrame, Shim},
+    docker::{Docker, Output, OutputFrame, Shim},
     run::LogLevel,
 };
 use futures::{FutureExt, Stream, StreamExt};
@@ -61,6 +61,7 @@ pub async fn read(
         lost: None,
         shim: read.docker.shim(read.container).await,
         opened: Instant::now(),
+        fresh: None,
         counted: None,
         behind: 0,
         is_at_end: false,
@@ -88,6 +89,8 @@ pub async fn read(
         }
         let must_go = end.is_some() || reader.batch.is_full();
         let since = Instant::now();
+        // While a batch waits the log is not quiet.
+        let quiet = reader.fresh.filter(|_| deadline.is_none() && !read.ended).map(|at| at + STALL);
         let due = async {
             match deadline {
                 Some(_) if must_go => {}
@@ -111,6 +114,13 @@ pub async fn read(
                     return Ok(());
                 }
             }
+            () = sleep_until(quiet.unwrap_or(since)), if quiet.is_some() => {
+                reader.fresh = None;
+                // The daemon's follower may miss a rotation; then it is silent until more is printed.
+                if newest(&read).await? > reader.newest {
+                    return Ok(());
+                }
+            }
             () = full.closed() => return Ok(()),
         }
     }
@@ -128,6 +138,8 @@ struct Reader<'a, L> {
     lost: Option<Option<u64>>,
     shim: Option<Shim>,
     opened: Instant,
+    /// When the last frame came, until it was asked whether that is the newest line.
+    fresh: Option<Instant>,
     counted: Option<Instant>,
     /// Whether all that had been printed was read, as far as times tell.
     is_at_end: bool,
@@ -217,6 +229,7 @@ impl<L: Fn(&str) -> LogLevel> Reader<'_, L> {
         if !std::mem::take(&mut self.is_fresh) {
             return;
         }
+        self.fresh = Some(Instant::now());
         // The daemon's clock is this machine's.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let age = now.as_nanos().saturating_sub(u128::try_from(self.newest).unwrap_or_default());
@@ -278,14 +291,27 @@ async fn lost(read: &Read<'_>, shim: Option<Shim>) -> Result<Option<u64>, Stop> 
     Ok(u64::try_from(lost).ok().filter(|lost| *lost > 0))
 }
 
+/// The time of the newest line in the log.
+async fn newest(read: &Read<'_>) -> Result<i64, Stop> {
+    let mut frames = timed(read.docker.newest_output(read.container).await.map_err(Stop::Read)?);
+    let mut newest = 0;
+    while let Some(frame) = frames.next().await {
+        newest = frame?.nanos;
+    }
+    Ok(newest)
+}
+
 async fn frames(
     read: &Read<'_>,
     follow: bool,
 ) -> Result<impl Stream<Item = Result<Frame, Stop>> + Unpin, Stop> {
+    read.docker.output(read.container, read.from.since, follow).await.map(timed).map_err(Stop::Read)
+}
+
+fn timed(output: Output) -> impl Stream<Item = Result<Frame, Stop>> + Unpin {
     let mut clock = Clock::default();
-    let output = read.docker.output(read.container, read.from.since, follow).await.map_err(Stop::Read)?;
-    Ok(output.map(move |next| {
+    output.map(move |next| {
         let OutputFrame { stderr, payload } = next.map_err(Stop::Read)?;
         clock.frame(stderr, payload).ok_or(Stop::Failed(CollectError::Frame))
-    }))
+    })
 }
