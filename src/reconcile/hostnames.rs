@@ -21,6 +21,7 @@ struct Route {
     state: EnvironmentState,
     container: Option<String>,
     address: String,
+    port: Option<i32>,
 }
 
 impl Reconciler for Hostnames {
@@ -31,16 +32,16 @@ impl Reconciler for Hostnames {
         let routes = sqlx::query_as!(
             Route,
             r#"select id as "environment: EnvironmentId", hostname, state as "state: EnvironmentState",
-                   container_id as container, address as "address!"
+                   container_id as container, address as "address!", port
                from ops.environments where host_id = $1 and address is not null order by id"#,
             round.host.0
         );
         let routes = routes.fetch_all(&round.shop.pool).await?;
         let mut look = Look::at(routes.len());
-        let mut held: HashMap<String, Vec<Route>> = HashMap::new();
+        let mut held: HashMap<(String, Option<i32>), Vec<Route>> = HashMap::new();
         for route in routes {
             if route.state == EnvironmentState::Running {
-                held.entry(route.address.clone()).or_default().push(route);
+                held.entry((route.address.clone(), route.port)).or_default().push(route);
             } else {
                 let job = Job { environment: route.environment, address: route.address };
                 look.mends(route.hostname, "close", "its environment does not run", job);
