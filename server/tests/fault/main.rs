@@ -56,7 +56,7 @@ async fn fault_killed_roles_and_a_dead_control_cluster_fail_no_request_to_an_env
     installation.signal_control_cluster(Signal::SIGCONT);
     installation.kill_control_cluster().await;
     // It is followed again, by the proxy and by the console.
-    installation.add_environment_when_back("library-feature-3d4e5f", odoo).await;
+    installation.add_environment_when_back("library-feature-3d4e5f", pretend_odoo().await).await;
     installation.until(&format!("library-feature-3d4e5f.{}", installation.base_domain), "/", 200).await;
     installation.until(&installation.base_domain, "/readyz", 200).await;
 
