@@ -165,9 +165,12 @@ async fn a_terminal_is_raw_meanwhile_and_given_back(control: &Machine, environme
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = control.ops(&["env", "shell", environment]);
         let mut shell = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        // Its prompt.
+        until("$ ").await;
         // What is typed is echoed with quotes; what is printed has none.
-        writer.write_all(b"stty size; echo \"rea\"dy\n").unwrap();
-        until("43 132").await;
+        // The terminal has its size a moment after its shell.
+        writer.write_all(b"until stty size | grep '43 132'; do sleep 0.1; done; echo \"rea\"dy\n").unwrap();
+        until("43 132\r\n").await;
         until("ready").await;
         assert!(is_raw());
         writer.write_all(ending.as_bytes()).unwrap();
