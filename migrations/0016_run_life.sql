@@ -45,8 +45,15 @@ begin
     if v_project is null or v_role is null then
         raise exception 'unknown project: %', left(p_project, 80) using errcode = 'P0002';
     end if;
-    if v_role not in ('owner', 'admin', 'tester', 'developer') then
+    -- What ops.can_push says, of a role that is known.
+    if v_role = 'viewer'
+        or (v_role not in ('owner', 'admin')
+            and coalesce(p_params ->> 'stage', 'development') not in ('development', 'staging'))
+    then
         raise exception 'your role in this project may not queue runs' using errcode = '42501';
+    end if;
+    if p_kind = 'maintenance' then
+        raise exception 'maintenance is the platform''s own, see ops.schedules' using errcode = '22023';
     end if;
     insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requested_by)
     values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key, ops.current_user_id())

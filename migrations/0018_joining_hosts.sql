@@ -157,7 +157,8 @@ create policy workers_delete_own_host on ops.workers as restrictive for delete t
 -- Hosts are written by functions: a host neither labels nor revives itself.
 revoke insert, update on ops.hosts from ops_worker;
 
--- Of a branch only the newest environment of a stage stays, wherever the older ones are.
+-- Times do not tell which environment is the newest: the clock may have been set back in between. The builds of a
+-- branch run one after another, so what is published now is it, and it replaces all that there is.
 create function ops.retire_older_environments(p_newest uuid) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -171,13 +172,14 @@ begin
     if v_newest.id is null then
         raise exception 'unknown environment: %', p_newest using errcode = 'P0002';
     end if;
-    if not ops.is_own_host(v_newest.host_id) then
+    if ops.is_own_host(v_newest.host_id) is not true or ops.is_own_run(v_newest.run_id) is not true then
         raise exception 'the environment is on another host' using errcode = '42501';
     end if;
     update ops.environments older set state = 'destroying'
     from ops.branches b
-    where b.id = v_newest.branch_id and older.branch_id = v_newest.branch_id and older.id <> v_newest.id
-      and older.created_at <= v_newest.created_at and older.state in ('running', 'stopped')
+    where b.id = v_newest.branch_id and b.project_id = v_newest.project_id
+      and older.branch_id = v_newest.branch_id and older.project_id = v_newest.project_id
+      and older.id <> v_newest.id and older.state in ('running', 'stopped')
       and (older.stage = v_newest.stage or v_newest.stage = b.stage);
     get diagnostics v_count = row_count;
     if v_count > 0 then

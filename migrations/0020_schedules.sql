@@ -122,8 +122,7 @@ grant insert (id, project_id, name, cron, time_zone, kind, params, enabled, next
       update (name, cron, time_zone, params, enabled, next_due_at), delete
     on ops.schedules to ops_web, ops_admin;
 
--- Whoever changes when it is due, without saying the next time, leaves that to the leader. What was missed while it
--- was stopped is not made up for.
+-- What a schedule does may be what was wrong with it, too.
 create function ops.schedule_changed() returns trigger
 language plpgsql
 set search_path = pg_catalog, ops, pg_temp
@@ -132,9 +131,13 @@ begin
     if not new.enabled then
         new.next_due_at := null;
     end if;
-    if (new.cron, new.time_zone, new.enabled) is distinct from (old.cron, old.time_zone, old.enabled) then
+    if (new.cron, new.time_zone, new.enabled, new.params)
+        is distinct from (old.cron, old.time_zone, old.enabled, old.params)
+    then
         new.error := null;
-        if new.next_due_at is not distinct from old.next_due_at then
+        if new.next_due_at is not distinct from old.next_due_at
+            and (new.cron, new.time_zone, new.enabled) is distinct from (old.cron, old.time_zone, old.enabled)
+        then
             new.next_due_at := null;
         end if;
     end if;

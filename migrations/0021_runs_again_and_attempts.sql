@@ -13,11 +13,16 @@ begin
     if v_run.id is null or not ops.can_view_project(v_run.project_id) then
         raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
     end if;
-    if not ops.can_write_project(v_run.project_id) then
-        raise exception 'your role in this project may not queue runs' using errcode = '42501';
-    end if;
     if v_run.status in ('queued', 'claimed', 'running') then
         raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
+    end if;
+    if exists (select from ops.branches b where b.id = v_run.branch_id and b.deleted_at is not null) then
+        raise exception 'wrong state: the branch is deleted' using errcode = '55000';
+    end if;
+    if not ops.can_push(v_run.project_id, ops.stage_of_run(v_run))
+        or not ops.can_queue(v_run.project_id, v_run.branch_id, v_run.kind, v_run.params, null)
+    then
+        raise exception 'your role in this project may not queue this run' using errcode = '42501';
     end if;
     insert into ops.runs (project_id, branch_id, workflow_id, host_id, kind, git_ref, commit_sha, params, priority,
                           serial_key, requires, requested_by)

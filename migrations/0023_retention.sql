@@ -52,6 +52,18 @@ begin
 end
 $$;
 
+-- Whether rows of the table are refused to be changed, by whichever of the functions that do.
+create function ops.is_append_only(p_table text) returns boolean
+language sql stable
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select exists (
+        select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid = format('ops.%I', p_table)::regclass
+          and p.pronamespace = 'ops'::regnamespace and p.proname like 'refuse\_change%'
+    )
+$$;
+
 create function ops.make_partition(p_parent text, p_day date) returns void
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -65,10 +77,7 @@ begin
     );
     execute format('alter table ops.%I enable row level security', v_name);
     execute format('alter table ops.%I force row level security', v_name);
-    if exists (
-        select from pg_trigger
-        where tgrelid = format('ops.%I', p_parent)::regclass and tgfoid = 'ops.refuse_change()'::regprocedure
-    ) then
+    if ops.is_append_only(p_parent) then
         perform ops.refuse_truncate(v_name);
     end if;
 end
@@ -211,7 +220,8 @@ comment on function ops.drop_expired_partitions() is
     'Error: 42501 missing right.';
 
 -- What let somebody in once and never will again.
-create function ops.remove_expired_credentials() returns table (sessions bigint, login_links bigint)
+create function ops.remove_expired_credentials()
+returns table (sessions bigint, login_links bigint, host_tokens bigint)
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
@@ -221,11 +231,13 @@ begin
     get diagnostics sessions = row_count;
     delete from ops.login_links l where l.expires_at < clock_timestamp() - interval '1 day';
     get diagnostics login_links = row_count;
+    delete from ops.host_tokens t where t.expires_at < clock_timestamp() - interval '7 days';
+    get diagnostics host_tokens = row_count;
     return next;
 end
 $$;
 comment on function ops.remove_expired_credentials() is
-    'Removes sessions and sign-in links that have ended. Error: 42501 missing right.';
+    'Removes sessions, sign-in links and tokens of machines that have ended. Error: 42501 missing right.';
 
 -- What schedules did is kept as long as events are.
 create function ops.remove_expired_schedule_runs() returns bigint
@@ -285,6 +297,23 @@ begin
                 perform ops.refuse_truncate(v_partition);
             end loop;
         end if;
+    end loop;
+end
+$$;
+
+-- A trigger of a whole statement is not copied to partitions, as those of rows are.
+do $$
+declare
+    v_partition text;
+begin
+    for v_partition in
+        select c.relname
+        from ops.partitioned_tables() t
+        join pg_inherits i on i.inhparent = format('ops.%I', t.parent)::regclass
+        join pg_class c on c.oid = i.inhrelid
+        where ops.is_append_only(t.parent)
+    loop
+        perform ops.refuse_truncate(v_partition);
     end loop;
 end
 $$;

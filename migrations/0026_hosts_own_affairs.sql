@@ -38,7 +38,7 @@ $$;
 create trigger hosts_not_by_hosts after insert on ops.hosts
     for each row when (starts_with(session_user, 'ops_host_')) execute function ops.refuse_hosts_by_hosts();
 
--- Also what is only read through a lease before it is written elsewhere: logs, events, artifacts.
+-- Without a lease one acts under the run's first: before it is given there is none, and once it is lost it stays lost.
 create or replace function ops.fenced_run(p_run_id uuid, p_lease bigint) returns ops.runs
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
@@ -46,18 +46,24 @@ as $$
 declare
     v_run ops.runs;
 begin
-    perform ops.require_worker();
-    select * into v_run from ops.runs where id = p_run_id for update;
+    if not ops.is_worker() then
+        perform ops.require_worker();
+    end if;
+    select * into v_run from ops.runs where id = p_run_id for no key update;
     if v_run.id is null then
         raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
     end if;
-    if p_lease is null then
-        if v_run.attempt > 1 then
-            raise exception 'lease required' using errcode = '55000',
-                hint = 'the run was claimed more than once; call the form that takes the lease';
+    if p_lease is not null then
+        if v_run.lease is distinct from p_lease then
+            raise exception 'lease lost' using errcode = '55000';
         end if;
-    elsif v_run.lease is distinct from p_lease then
+    elsif v_run.attempt > 1 then
+        raise exception 'lease required' using errcode = '55000',
+            hint = 'the run was claimed more than once; call the form that takes the lease';
+    elsif v_run.attempt = 1 and v_run.lease is null then
         raise exception 'lease lost' using errcode = '55000';
+    elsif v_run.attempt = 0 then
+        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
     end if;
     if starts_with(session_user, 'ops_host_') then
         perform ops.require_worker_of(v_run.worker_id);

@@ -115,50 +115,6 @@ alter table ops.schedules
     drop constraint schedules_platform_kind,
     add constraint schedules_platform_kind check ((project_id is null) = (kind = 'maintenance'));
 
-create or replace function ops.queue_run(
-    p_project text,
-    p_kind text,
-    p_git_ref text,
-    p_commit_sha text,
-    p_params jsonb default '{}',
-    p_idempotency_key text default null
-) returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_project uuid;
-    v_role text;
-    v_id uuid;
-begin
-    select id into v_project from ops.projects where slug = p_project;
-    if v_project is null and p_project ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-        select id into v_project from ops.projects where id = p_project::uuid;
-    end if;
-    v_role := ops.project_role(v_project);
-    if v_project is null or v_role is null then
-        raise exception 'unknown project: %', left(p_project, 80) using errcode = 'P0002';
-    end if;
-    -- What ops.can_push says, of a role that is known.
-    if v_role = 'viewer'
-        or (v_role not in ('owner', 'admin')
-            and coalesce(p_params ->> 'stage', 'development') not in ('development', 'staging'))
-    then
-        raise exception 'your role in this project may not queue runs' using errcode = '42501';
-    end if;
-    if p_kind = 'maintenance' then
-        raise exception 'maintenance is the platform''s own, see ops.schedules' using errcode = '22023';
-    end if;
-    insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requested_by)
-    values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key, ops.current_user_id())
-    on conflict (project_id, idempotency_key) where idempotency_key is not null do nothing
-    returning id into v_id;
-    if v_id is null then
-        select id into v_id from ops.runs where project_id = v_project and idempotency_key = p_idempotency_key;
-    end if;
-    return v_id;
-end
-$$;
 comment on function ops.queue_run(text, text, text, text, jsonb, text) is
     'Queues a run for a project, given by slug or id; the same idempotency key gives the same run. '
     'Errors: P0002 unknown project; 42501 missing right; 22023 maintenance; 23514 bad kind, ref or commit.';
@@ -201,39 +157,6 @@ begin
         raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
     end if;
     return v_run;
-end
-$$;
-
-create or replace function ops.rerun(p_run_id uuid) returns uuid
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_run ops.runs;
-    v_id uuid;
-begin
-    select * into v_run from ops.runs where id = p_run_id;
-    if v_run.id is null or not ops.can_view_project(v_run.project_id) then
-        raise exception 'unknown run: %', p_run_id using errcode = 'P0002';
-    end if;
-    if v_run.status in ('queued', 'claimed', 'running') then
-        raise exception 'wrong state: the run is %', v_run.status using errcode = '55000';
-    end if;
-    if exists (select from ops.branches b where b.id = v_run.branch_id and b.deleted_at is not null) then
-        raise exception 'wrong state: the branch is deleted' using errcode = '55000';
-    end if;
-    if not ops.can_push(v_run.project_id, ops.stage_of_run(v_run))
-        or not ops.can_queue(v_run.project_id, v_run.branch_id, v_run.kind, v_run.params, null)
-    then
-        raise exception 'your role in this project may not queue this run' using errcode = '42501';
-    end if;
-    insert into ops.runs (project_id, branch_id, workflow_id, host_id, kind, git_ref, commit_sha, params, priority,
-                          serial_key, requires, requested_by)
-    values (v_run.project_id, v_run.branch_id, v_run.workflow_id, v_run.host_id, v_run.kind, v_run.git_ref,
-            v_run.commit_sha, v_run.params || jsonb_build_object('rerun_of', v_run.id), v_run.priority,
-            v_run.serial_key, v_run.requires, ops.current_user_id())
-    returning id into v_id;
-    return v_id;
 end
 $$;
 
