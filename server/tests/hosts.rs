@@ -111,12 +111,6 @@ impl Drop for Machine {
         let Some(up) = &mut self.up else { return };
         if let Some(pid) = up.id().and_then(|id| i32::try_from(id).ok()) {
             _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a drop cannot await; the first signal must have been heard"
-            )]
-            std::thread::sleep(Duration::from_millis(300));
-            _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         while matches!(up.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
