@@ -11,6 +11,10 @@ use odooops::{
     id::RunId,
     run::{Attempt, Event, Outcome, RunView},
 };
+use std::time::Duration;
+
+/// After an answer was lost on the way.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Every try, and every event.
 pub type Happened = (Vec<Attempt>, Vec<Event>);
@@ -32,12 +36,28 @@ pub fn History(run: RwSignal<RunView>, happened: Happened) -> impl IntoView {
             (run.status, run.attempt, run.cancel_requested_at, run.steps.len(), ended)
         })
     });
+    let lost = RwSignal::new(0_u32);
     Effect::new(move |first: Option<()>| {
-        seen.track();
+        // Read and not only tracked: a memo that nobody reads hears of nothing.
+        seen.get();
+        lost.track();
         if first.is_some() {
             spawn_local(async move {
-                if let Ok(now) = load(id).await {
-                    happened.try_set(now);
+                match load(id).await {
+                    // One that was overtaken on the way knows less.
+                    Ok(now)
+                        if happened.try_with_untracked(|known| known.1.len() <= now.1.len())
+                            == Some(true) =>
+                    {
+                        happened.try_set(now);
+                    }
+                    Ok(_) => {}
+                    Err(_) => {
+                        let ask_again = move || {
+                            lost.try_update(|lost| *lost += 1);
+                        };
+                        set_timeout(ask_again, ASK_AGAIN);
+                    }
                 }
             });
         }
