@@ -86,12 +86,13 @@ comment on function ops.console_listens() is
     'For the coming minute, changes are announced on ops_board, ops_run_changed and ops_log. Error: 42501 missing right.';
 grant execute on function ops.console_listens() to ops_web, ops_admin;
 
--- As who calls it: a change of role and of search_path costs more than what it does.
+-- As who calls it: a change of role and of search_path costs more than what it does. A sequence is read by the function
+-- and not as a table, which would be a query of its own.
 create function ops.announce(p_channel text, p_payload text) returns void
 language plpgsql
 as $$
 begin
-    if (select last_value from ops.console_listens_until) > extract(epoch from clock_timestamp()) then
+    if pg_sequence_last_value('ops.console_listens_until') > extract(epoch from clock_timestamp()) then
         perform pg_notify(p_channel, p_payload);
     end if;
 end
@@ -111,7 +112,7 @@ begin
     if new.status = 'queued' and (tg_op = 'INSERT' or old.status <> 'queued' or old.priority <> new.priority) then
         perform pg_notify('ops_run', new.project_id::text);
         -- Back in the queue with its age, or a clock that was set back.
-        if extract(epoch from new.queued_at) * 1000000 < (select last_value from ops.queue_floor) then
+        if extract(epoch from new.queued_at) * 1000000 < pg_sequence_last_value('ops.queue_floor') then
             perform setval('ops.queue_floor', greatest((extract(epoch from new.queued_at) * 1000000)::bigint, 0));
         end if;
         if new.priority <> 0 then
@@ -123,6 +124,9 @@ begin
     then
         perform pg_notify('ops_cancel', new.id::text);
     end if;
+    if pg_sequence_last_value('ops.console_listens_until') <= extract(epoch from clock_timestamp()) then
+        return null;
+    end if;
     -- What people do not see is not announced.
     if tg_op = 'UPDATE'
         and (old.status, old.step, old.environment_id, old.cancel_requested_at, old.superseded_by, old.error_message,
@@ -133,10 +137,8 @@ begin
     then
         return null;
     end if;
-    if (select last_value from ops.console_listens_until) > extract(epoch from clock_timestamp()) then
-        perform pg_notify('ops_board', new.project_id::text);
-        perform pg_notify('ops_run_changed', new.id::text);
-    end if;
+    perform pg_notify('ops_board', new.project_id::text);
+    perform pg_notify('ops_run_changed', new.id::text);
     return null;
 end
 $$;
@@ -151,12 +153,23 @@ language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
 declare
-    v_run ops.runs := ops.fenced_run(p_run_id, p_lease);
     v_id bigint;
 begin
+    if not ops.is_worker() then
+        perform ops.require_worker();
+    end if;
+    -- What the holder of the lease says is one statement, fenced in its condition.
+    if p_lease is null or starts_with(session_user, 'ops_host_') then
+        perform ops.fenced_run(p_run_id, p_lease);
+    end if;
     insert into ops.run_events (run_id, project_id, type, payload)
-    values (p_run_id, v_run.project_id, p_type, coalesce(p_payload, '{}'))
+    select r.id, r.project_id, p_type, coalesce(p_payload, '{}') from ops.runs r
+    where r.id = p_run_id and (r.lease = p_lease or p_lease is null)
+    for no key update
     returning id into v_id;
+    if v_id is null then
+        perform ops.fenced_run(p_run_id, p_lease);
+    end if;
     if p_type = 'step_started' then
         update ops.runs set step = p_payload ->> 'step' where id = p_run_id;
     end if;
@@ -269,69 +282,9 @@ comment on function ops.hold_run(uuid, bigint) is
     'Locks the run while its worker writes beside it. '
     'Errors: P0002 unknown run; 55000 lease lost or wrong state; 42501 missing right.';
 
--- Whether a kind's limit is reached. Asked again under a lock by who claims.
-create function ops.closed_kinds() returns text[]
-language sql stable security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-    select array_agg(l.kind) from ops.kind_limits l
-    where l.max_running <= (
-        select count(*) from ops.runs r where r.status in ('claimed', 'running') and r.kind = l.kind
-    )
-$$;
-
--- No run is under way with a lease below this, so that counting a worker's runs does not meet all that it ever held
--- while a long transaction keeps dead rows alive. It lies some leases back, for claims that have not committed yet.
-create sequence ops.lease_floor minvalue 0 start 0;
-
--- Why a worker may claim nothing now; null when it may.
--- In PL/pgSQL, which keeps its plan.
-create function ops.worker_hindrance(p_worker_id text) returns text
-language plpgsql stable security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-begin
-    return (select case
-        when h.revoked_at is not null then 'revoked'
-        when w.draining_since is not null or b.stopping_since is not null then 'draining'
-        when w.capacity <= (
-            select count(*) from ops.runs r
-            where r.worker_id = w.id and r.status in ('claimed', 'running')
-              and r.lease >= (select last_value from ops.lease_floor)
-        ) then 'full'
-        when b.memory_free_bytes < h.min_free_memory_bytes then 'memory'
-        when b.disk_free_bytes < h.min_free_disk_bytes then 'disk'
-    end
-    from ops.workers w
-    left join ops.hosts h on h.id = w.host_id
-    left join ops.worker_heartbeats b on b.worker_id = w.id
-    where w.id = p_worker_id);
-end
-$$;
-comment on function ops.worker_hindrance(text) is
-    'Why the worker may claim nothing now: revoked, draining, full, memory or disk; null when it may.';
-
-create function ops.claim_run(p_run_id uuid, p_worker_id text) returns ops.runs
-language plpgsql
-as $$
-declare
-    v_run ops.runs;
-begin
-    update ops.runs r
-    set status = 'claimed', worker_id = p_worker_id, attempt = r.attempt + 1,
-        lease = nextval('ops.lease_seq'), lease_expires_at = clock_timestamp() + interval '30 seconds',
-        claimed_at = clock_timestamp(), step = null
-    where r.id = p_run_id returning r.* into v_run;
-    insert into ops.run_events (run_id, project_id, type, payload)
-    values (v_run.id, v_run.project_id, 'claimed',
-            jsonb_build_object('worker', p_worker_id, 'attempt', v_run.attempt - v_run.handed_back, 'lease', v_run.lease));
-    return v_run;
-end
-$$;
-
 -- Claiming must not become slower while a long transaction keeps dead rows alive: whoever looked at the queue from its
 -- beginning would meet every run of the last hours. So one looks from the floor on: the age, in microseconds since
--- 1970, of the oldest run that waits. It lies ten seconds back at least, for transactions that have not committed yet;
+-- 1970, of the oldest run that waits. It lies a second back at least, for transactions that have not committed yet;
 -- those that take longer are found at the next sweep.
 create sequence ops.queue_floor minvalue 0 start 0;
 -- From the floor on, but for each priority.
@@ -341,159 +294,6 @@ insert into ops.run_priorities select distinct priority from ops.runs where prio
 alter table ops.run_priorities enable row level security;
 alter table ops.run_priorities force row level security;
 create policy run_priorities_owner on ops.run_priorities for all to ops_owner using (true) with check (true);
-
-create function ops.sweep_queue_floor() returns void
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-declare
-    v_oldest timestamptz;
-    v_lease bigint;
-begin
-    if not pg_try_advisory_xact_lock(hashtextextended('ops.queue_floor', 0)) then
-        return;
-    end if;
-    select min(queued_at) into v_oldest from ops.runs where status = 'queued';
-    perform setval('ops.queue_floor', greatest((extract(epoch from
-        least(coalesce(v_oldest, 'infinity'), clock_timestamp() - interval '10 seconds')) * 1000000)::bigint, 0));
-    -- The counter first: whoever takes a lease after that has a higher one.
-    select last_value - 1000 into v_lease from ops.lease_seq;
-    perform setval('ops.lease_floor', greatest(least(v_lease, (
-        select min(r.lease) from ops.runs r where r.status in ('claimed', 'running'))), 0));
-end
-$$;
-
--- Whether a worker of another host could claim this run at once and has clearly more memory free.
-create function ops.has_better_host(p_run ops.runs, p_host_id uuid, p_free bigint) returns boolean
-language sql stable security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$
-    select exists (
-        select from ops.workers w
-        join ops.worker_heartbeats b on b.worker_id = w.id
-        join ops.hosts h on h.id = w.host_id
-        where w.host_id <> p_host_id and b.at > clock_timestamp() - interval '5 seconds'
-          and p_run.kind = any (w.kinds) and p_run.requires <@ h.labels
-          and b.memory_free_bytes > coalesce(p_free, 0) + coalesce(b.memory_total_bytes, 0) / 10
-          and ops.worker_hindrance(w.id) is null
-    )
-$$;
-
--- The first run that this worker (or, without one, anybody) may take, locked; nulls when there is none. Called by
--- ops.claim_next_run, as which it runs and whose settings it needs.
-create function ops.lock_next_run(
-    p_worker ops.workers, p_host ops.hosts, p_free bigint, p_rivals boolean, p_closed text[],
-    out p_run_id uuid, out p_kind text, out p_serial_key text
-)
-language plpgsql
-as $$
-declare
-    v_floor timestamptz := to_timestamp((select last_value from ops.queue_floor) / 1000000.0);
-    v_priority integer;
-begin
-    for v_priority in select priority from ops.run_priorities order by priority desc loop
-        select q.id, q.kind, q.serial_key into p_run_id, p_kind, p_serial_key from ops.runs q
-        where q.status = 'queued'
-          and q.priority = v_priority
-          and q.queued_at >= v_floor
-          -- What is not held back waits for no clock, not even one that was set back.
-          and (q.run_after <= q.queued_at or q.run_after <= clock_timestamp())
-          and (p_worker.id is null or q.kind = any (p_worker.kinds))
-          and (p_closed is null or q.kind <> all (p_closed))
-          and (p_worker.id is null or q.host_id is null or q.host_id = p_worker.host_id)
-          and (p_host.id is null or q.requires <@ p_host.labels)
-          and (
-              q.serial_key is null
-              or (
-                  not exists (
-                      select from ops.runs b
-                      where b.serial_key = q.serial_key and b.status in ('claimed', 'running')
-                  )
-                  and q.id = (
-                      select f.id from ops.runs f
-                      where f.serial_key = q.serial_key and f.status = 'queued'
-                      order by f.priority desc, f.queued_at, f.id limit 1
-                  )
-              )
-          )
-          -- A host with clearly more free memory that waits too has two seconds to take it.
-          and (
-              not p_rivals or q.host_id is not null or q.queued_at < clock_timestamp() - interval '2 seconds'
-              or not ops.has_better_host(q, p_worker.host_id, p_free)
-          )
-        order by q.queued_at, q.id
-        limit 1
-        for update skip locked;
-        if found then
-            return;
-        end if;
-    end loop;
-end
-$$;
-
-create or replace function ops.claim_next_run(p_worker_id text) returns setof ops.runs
-language plpgsql security definer
-set search_path = pg_catalog, ops, pg_temp
--- What waits comes and goes faster than statistics: always in the order of the index.
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
--- The plan for one worker is the plan for all: making one costs more than all else here.
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-    v_worker ops.workers;
-    v_host ops.hosts;
-    v_free bigint;
-    v_rivals boolean := false;
-    v_closed text[];
-    v_run record;
-begin
-    if not ops.is_worker() then
-        perform ops.require_worker();
-    end if;
-    select * into v_worker from ops.workers where id = p_worker_id;
-    if found then
-        -- Two sessions of the same worker must not both take its last slot.
-        perform pg_advisory_xact_lock(hashtextextended('ops.worker:' || p_worker_id, 0));
-        if ops.worker_hindrance(p_worker_id) is not null then
-            return;
-        end if;
-        select * into v_host from ops.hosts where id = v_worker.host_id;
-        select b.memory_free_bytes into v_free from ops.worker_heartbeats b where b.worker_id = p_worker_id;
-        v_rivals := exists (
-            select from ops.workers w join ops.worker_heartbeats b on b.worker_id = w.id
-            where w.host_id <> v_worker.host_id and b.at > clock_timestamp() - interval '5 seconds'
-        );
-    end if;
-    if exists (select from ops.kind_limits) then
-        v_closed := ops.closed_kinds();
-    end if;
-    -- Another claim may take the serial key between our look and our write: the unique index decides, we look again.
-    for attempt in 1..10 loop
-        v_run := ops.lock_next_run(v_worker, v_host, v_free, v_rivals, v_closed);
-        if v_run.p_run_id is null then
-            return;
-        end if;
-        if exists (select from ops.kind_limits l where l.kind = v_run.p_kind) then
-            perform pg_advisory_xact_lock(hashtextextended('ops.kind:' || v_run.p_kind, 0));
-            v_closed := ops.closed_kinds();
-            continue when v_run.p_kind = any (v_closed);
-        end if;
-        if v_run.p_serial_key is null then
-            return next ops.claim_run(v_run.p_run_id, p_worker_id);
-            return;
-        end if;
-        begin
-            return next ops.claim_run(v_run.p_run_id, p_worker_id);
-            return;
-        exception
-            when unique_violation then null;
-        end;
-    end loop;
-end
-$$;
 
 create or replace function ops.queue_again(p_run ops.runs, p_event text, p_reason text, p_delay interval)
 returns ops.runs
@@ -591,7 +391,6 @@ grant execute on function
     ops.hold_run(uuid, bigint)
 to ops_worker, ops_admin;
 grant execute on function ops.drain_worker(text, boolean) to ops_web, ops_worker, ops_admin;
-grant execute on function ops.worker_hindrance(text), ops.closed_kinds() to ops_web, ops_admin;
 revoke insert, update, delete on ops.workers from ops_worker;
 revoke insert, update on ops.hosts from ops_worker;
 

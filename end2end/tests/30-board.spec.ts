@@ -65,15 +65,13 @@ test('a branch that came from staging says that pushes do not build it, and is t
 test('rebuilding production is asked for twice', async ({ page, ops }) => {
   const board = await new BoardPage(page).open();
   const builds = (await ops.branch('main')).runs.length;
-  const asked = page.waitForEvent('dialog').then(async (dialog) => {
-    const question = dialog.message();
-    await dialog.dismiss();
-    return question;
-  });
   await board.card('main').locator('summary').click();
-  await board.card('main').getByRole('button', { name: 'Rebuild' }).click();
-  expect(await asked).toContain('a fresh database');
-  // Whatever the click sent has arrived when the page is there again.
+  await board.card('main').getByRole('link', { name: 'Rebuild…' }).click();
+  const question = page.getByTestId('ask-production');
+  await expect(question).toContainText('a fresh database');
+  await question.getByRole('link', { name: 'Cancel' }).click();
+  await expect(question).toHaveCount(0);
+  // Whatever the clicks sent has arrived when the page is there again.
   await page.reload({ waitUntil: 'networkidle' });
   expect((await ops.branch('main')).runs.length).toBe(builds);
 });

@@ -237,6 +237,16 @@ test('what is done to a build of production is asked for twice', async ({ page, 
     const made = (await rebuilt.getAttribute('href'))?.split('/').at(-1) ?? '';
     const newest = (await ops.runs())[0]?.id;
     expect(made).toBe(newest);
+
+    const board = await new BoardPage(page).open();
+    await board.card('main').locator('summary').click();
+    await board.card('main').getByRole('link', { name: 'Rebuild…' }).click();
+    await expect(question).toContainText('a fresh database');
+    expect(await findings(page)).toEqual([]);
+    await question.getByRole('button', { name: 'Rebuild production' }).click();
+    await expect(question).toHaveCount(0);
+    await expect(page.getByTestId('toast')).toContainText('The build of main has started');
+    expect((await ops.runs())[0]?.id).not.toBe(newest);
   });
 });
 
@@ -251,6 +261,13 @@ test.describe('without script', () => {
       await expect(page).not.toHaveURL(new RegExp(run));
       const made = page.url().split('/').at(-1) ?? '';
       expect((await ops.showRun(made)).status).toBe('queued');
+
+      await page.goto('/projects/demo');
+      await new BoardPage(page).card('main').locator('summary').click();
+      await new BoardPage(page).card('main').getByRole('link', { name: 'Rebuild…' }).click();
+      await page.getByTestId('ask-production').getByRole('button', { name: 'Rebuild production' }).click();
+      await expect(page).toHaveURL(/\/projects\/demo$/);
+      expect((await ops.runs())[0]?.id).not.toBe(made);
     });
   });
 });

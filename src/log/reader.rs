@@ -265,7 +265,8 @@ fn add(batch: &mut Batch, piece: Piece<'_>, level_of: &impl Fn(&str) -> LogLevel
 }
 
 fn note_loss(batch: &mut Batch, lost: Option<u64>, nanos: i64) {
-    let bytes = lost.map_or_else(|| "An unknown number of".to_owned(), |bytes| bytes.to_string());
+    // The shim's own few words are counted with what it passes on.
+    let bytes = lost.map_or_else(|| "An unknown number of".to_owned(), |bytes| format!("About {bytes}"));
     let text = format!("{bytes} bytes lost: the container's log was rotated while it was not being read.");
     batch.add(LogLevel::Warn, &text, false, nanos);
 }

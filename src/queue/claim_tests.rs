@@ -1,10 +1,10 @@
 //! Who is given which run, and who hears of it.
 
-use super::{Figures, Machine, Registration, claim, heartbeat, register_worker};
+use super::{Figures, Machine, Registration, claim, finish, heartbeat, register_worker};
 use crate::{
     id::{HostId, ProjectId, RunId},
     postgres::testing::TestDb,
-    run::RunKind,
+    run::{RunKind, RunStatus},
 };
 use sqlx::{ConnectOptions, Executor, PgConnection, postgres::PgListener};
 
@@ -68,7 +68,7 @@ impl Yard {
         why.fetch_one(&mut self.superuser).await.unwrap()
     }
 
-    /// As if it had waited so long.
+    /// As if it had waited so long, and the floor had been looked after meanwhile.
     async fn age(&mut self, run: RunId, seconds: f64) {
         sqlx::query!(
             "update ops.runs set queued_at = queued_at - make_interval(secs => $2) where id = $1",
@@ -78,6 +78,7 @@ impl Yard {
         .execute(&mut self.superuser)
         .await
         .unwrap();
+        sqlx::query!("select ops.sweep_queue_floor()").fetch_one(&mut self.superuser).await.unwrap();
     }
 }
 
@@ -359,4 +360,35 @@ async fn a_clock_that_was_set_back_delays_nothing() {
         .await
         .unwrap();
     assert_eq!(yard.claim("one").await, None);
+}
+
+/// Rows that a long transaction keeps alive are not met again by every claim and start.
+#[tokio::test]
+async fn a_long_transaction_does_not_make_claims_read_more() {
+    const LIVES: i64 = 1500;
+    let mut yard = Yard::new().await;
+    yard.worker("one", 1, 8 * GIB).await;
+    let mut long = yard.db.owner.acquire().await.unwrap();
+    long.execute("begin isolation level repeatable read; select from ops.runs").await.unwrap();
+    let mut worker = yard.db.worker.acquire().await.unwrap();
+    for life in 0..LIVES {
+        let run = yard.queue().await;
+        let claim = claim(&mut worker, "one").await.unwrap().unwrap();
+        assert_eq!(claim.id, run);
+        finish(&mut worker, &claim, RunStatus::Succeeded, Some(0), None).await.unwrap();
+        if life % 20 == 0 {
+            sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&mut *worker).await.unwrap();
+        }
+    }
+    sqlx::query!(r#"select pg_stat_force_next_flush() as "flushed: ()""#)
+        .fetch_one(&mut *worker)
+        .await
+        .unwrap();
+    let read = sqlx::query_scalar!(
+        r#"select idx_tup_read as "read!" from pg_stat_user_indexes where schemaname = 'ops' and indexrelname = 'runs_active'"#
+    );
+    let read = read.fetch_one(&mut yard.superuser).await.unwrap() / LIVES;
+    // Two entries for each of the leases above the floor; all that there ever were would be as many as lives, and more.
+    assert!(read < 700, "each life read {read} entries of what is under way");
+    long.execute("rollback").await.unwrap();
 }

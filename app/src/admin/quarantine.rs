@@ -118,7 +118,7 @@ fn DeleteDialog(one: Quarantined, close: Callback<()>, again: Callback<()>) -> i
         <Question title action yes=say!(admin.quarantine.delete_yes) done=say!(admin.quarantine.deleting)
             page="/admin" testid="delete-quarantined" on_close=close then=again>
             <input type="hidden" name="id" value=one.id.to_string()/>
-            <p>{say!(admin.quarantine.delete_text, kind = kind_name(one.kind).to_lowercase(), host = one.host).to_string()}</p>
+            <p>{say!(admin.quarantine.delete_text, kind = kind_name(one.kind).to_ascii_lowercase(), host = one.host).to_string()}</p>
             {one.production.then(|| view! {
                 <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(admin.quarantine.production)}</p>
             })}

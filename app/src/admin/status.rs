@@ -205,7 +205,7 @@ fn Partitions(status: Status) -> impl IntoView {
                 {say!(admin.status.partitions_about)}" "
                 {match status.retention {
                     Some(last) => view! {
-                        {say!(admin.status.retention, state = state_name(last.state).to_lowercase()).to_string()}" "<TimeAgo at=last.due_at/>"."
+                        {say!(admin.status.retention, state = state_name(last.state).to_ascii_lowercase()).to_string()}" "<TimeAgo at=last.due_at/>"."
                     }
                     .into_any(),
                     None => view! { {say!(admin.status.no_retention)} }.into_any(),

@@ -21,7 +21,7 @@ pub fn wait(wait: &Wait) -> String {
         Wait::Kind { max } => say!(admin.wait.kind, max = max.to_string()).to_string(),
         Wait::Worker => say!(admin.wait.worker).to_owned(),
         Wait::Host { name, state } => {
-            let state = host_state(*state).to_lowercase();
+            let state = host_state(*state).to_ascii_lowercase();
             say!(admin.wait.host, name = name.clone(), state = state).to_string()
         }
         Wait::Labels { labels } => say!(admin.wait.labels, labels = labels.join(", ")).to_string(),

@@ -6,13 +6,14 @@ use super::{
     column::Column,
     drag::{Ghost, follow_pointer},
     keys,
+    rebuild::{self, RebuildDialog},
     state::BoardState,
 };
 use crate::{
     error::Fault,
     live::{Live, Topic},
     say,
-    ui::{CopyButton, Empty, Refusal, arrive},
+    ui::{CopyButton, Empty, Refusal, arrive, asked_by_address},
 };
 use leptos::{html, prelude::*};
 use leptos_router::hooks::use_query_map;
@@ -25,6 +26,7 @@ pub fn BoardView(board: Board) -> impl IntoView {
     let state = BoardState::new(board);
     provide_context(state);
     state.ask.set(Ask::of_query(&use_query_map().read_untracked()));
+    state.rebuilding.set(asked_by_address(rebuild::ASK));
     Effect::new(move |_| {
         Live::get()
             .subscribe(Topic::Board(state.project_id()), None, move |board: Board| state.receive(board));
@@ -58,6 +60,7 @@ pub fn BoardView(board: Board) -> impl IntoView {
         <p class="sr-only" role="status" aria-live="assertive">{move || state.said.get()}</p>
         <Ghost/>
         <AskDialog/>
+        <RebuildDialog/>
     }
     .into_any()
 }

@@ -3,11 +3,12 @@
 use super::{
     api::write_target,
     ask::Ask,
+    rebuild::RebuildEntry,
     state::{BoardState, meaning_words},
 };
 use crate::{
     say,
-    ui::{Glyph, Icon, Menu, copy, may_rebuild, stage_icon, stage_name},
+    ui::{Glyph, Icon, Menu, copy, stage_icon, stage_name},
 };
 use leptos::prelude::*;
 use odooops::{
@@ -22,19 +23,10 @@ pub fn CardMenu(id: BranchId) -> impl IntoView {
     let label = say!(board.menu_of, branch = name.as_ref().map(BranchName::to_string).unwrap_or_default())
         .to_string();
     let clone = name.map(|name| format!("git clone --branch {name} {}", state.source()));
-    let rebuild = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
-        if state.find(id).is_none_or(|card| may_rebuild(Some(card.stage))) {
-            state.rebuild(id);
-        }
-    };
     let merge = Ask::any(id);
     view! {
         <Menu label=label>
-            <form method="post" action="/api/console/branch/rebuild" on:submit=rebuild>
-                <Hidden id/>
-                <button type="submit" class="menu-item"><Glyph icon=Icon::RefreshCw/>{say!(board.rebuild)}</button>
-            </form>
+            <RebuildEntry id/>
             <button type="button" class="menu-item needs-script"
                 on:click=move |_| if let Some(clone) = &clone { copy(clone.clone()) }>
                 <Glyph icon=Icon::Copy/>{say!(board.copy_clone)}
@@ -51,7 +43,7 @@ pub fn CardMenu(id: BranchId) -> impl IntoView {
 }
 
 #[component]
-fn Hidden(id: BranchId) -> impl IntoView {
+pub fn Hidden(id: BranchId) -> impl IntoView {
     view! {
         <input type="hidden" name="project" value=BoardState::get().slug().to_string()/>
         <input type="hidden" name="branch" value=id.to_string()/>

@@ -9,6 +9,7 @@ mod drag;
 mod keys;
 mod menu;
 mod page;
+mod rebuild;
 mod state;
 
 pub use page::BoardPage;

@@ -25,6 +25,8 @@ pub struct BoardState {
     heard: StoredValue<u64>,
     pub drag: RwSignal<Option<Drag>>,
     pub ask: RwSignal<Option<Ask>>,
+    /// The production branch whose rebuilding is asked about.
+    pub rebuilding: RwSignal<Option<BranchId>>,
     /// Read out to those who do not see the board.
     pub said: RwSignal<String>,
     /// What of a card has the focus, as a selector.
@@ -40,6 +42,7 @@ impl BoardState {
             heard: StoredValue::new(0),
             drag: RwSignal::new(None),
             ask: RwSignal::new(None),
+            rebuilding: RwSignal::new(None),
             said: RwSignal::new(String::new()),
             focused: StoredValue::new(None),
         }

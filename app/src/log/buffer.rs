@@ -69,13 +69,21 @@ impl LogBuffer {
 
     /// Indexes of the lines that hold the text, whatever its case.
     pub fn find(&self, text: &str) -> Vec<usize> {
-        let text = text.to_lowercase();
+        let text = lowercase(text);
         if text.is_empty() {
             return Vec::new();
         }
-        let holds = |line: &LogLine| line.message.to_lowercase().contains(&text);
+        let holds = |line: &LogLine| lowercase(&line.message).contains(&text);
         self.lines.iter().enumerate().filter(|(_, line)| holds(line)).map(|(index, _)| index).collect()
     }
+}
+
+/// The browser knows all alphabets' letters: what it loads need not.
+fn lowercase(text: &str) -> String {
+    #[cfg(target_arch = "wasm32")]
+    return js_sys::JsString::from(text).to_lower_case().into();
+    #[cfg(not(target_arch = "wasm32"))]
+    text.to_lowercase()
 }
 
 /// Streams in which a line without Odoo's prefix belongs to the line before it.

@@ -90,7 +90,7 @@ fn Hint(hint: &'static str, error: Signal<Option<String>>) -> impl IntoView {
 /// An address made of a name.
 fn suggestion(name: &str) -> String {
     let mut slug = String::new();
-    for c in name.chars().flat_map(char::to_lowercase) {
+    for c in name.chars().map(|c| c.to_ascii_lowercase()) {
         if c.is_ascii_alphanumeric() {
             slug.push(c);
         } else if !slug.is_empty() && !slug.ends_with('-') {

@@ -5,7 +5,7 @@ use super::api::{CancelRun, RebuildRun, RetryRun};
 use crate::{
     error::Fault,
     say,
-    ui::{Ask, Glyph, Icon, Question, asked_by_address},
+    ui::{Ask, BeginsFresh, Glyph, Icon, Question, asked_by_address},
     words,
 };
 use leptos::{form::ActionForm, prelude::*, server_fn::ServerFn};
@@ -178,7 +178,7 @@ fn Rebuild(run: RwSignal<RunView>, deeds: Deeds) -> impl IntoView {
     let id = run.with_untracked(|run| run.id);
     if is_production(run) {
         return view! {
-            <AskFirst run deed=Deed::Rebuild deeds><Glyph icon=Icon::RefreshCw/>{say!(run.rebuild_ask)}</AskFirst>
+            <AskFirst run deed=Deed::Rebuild deeds><Glyph icon=Icon::RefreshCw/>{say!(ui.rebuild_production.ask)}</AskFirst>
         }
         .into_any();
     }
@@ -244,9 +244,9 @@ fn ProductionDialog(run: RwSignal<RunView>, deed: Deed, deeds: Deeds) -> impl In
             let then =
                 Callback::new(move |()| deeds.newest.set(answer(action.value().get_untracked(), Some)));
             view! {
-                <Question title=say!(run.rebuild_title) action yes=say!(run.rebuild_yes) done=say!(run.rebuilt)
+                <Question title=say!(ui.rebuild_production.title) action yes=say!(ui.rebuild_production.yes) done=say!(run.rebuilt)
                     page testid="ask-production" on_close=close then>
-                    {hidden}<p>{say!(run.rebuild_text)}</p><BeginsFresh/>
+                    {hidden}<p>{say!(ui.rebuild_production.text)}</p><BeginsFresh/>
                 </Question>
             }
             .into_any()
@@ -264,9 +264,4 @@ fn ProductionDialog(run: RwSignal<RunView>, deed: Deed, deeds: Deeds) -> impl In
             .into_any()
         }
     }
-}
-
-#[component]
-fn BeginsFresh() -> impl IntoView {
-    view! { <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(run.begins_fresh)}</p> }
 }

@@ -23,7 +23,7 @@ pub fn BuildHead(run: RwSignal<RunView>) -> impl IntoView {
     let verdict = Signal::derive(move || run.with(|run| run.status.verdict()));
     let slug = run.with_untracked(|run| run.project_slug.clone());
     view! {
-        <header class="page-head build-head" data-testid="build" data-verdict=move || format!("{:?}", verdict.get()).to_lowercase()>
+        <header class="page-head build-head" data-testid="build" data-verdict=move || format!("{:?}", verdict.get()).to_ascii_lowercase()>
             <div class="build-title">
                 <h1>
                     <VerdictMark verdict/>

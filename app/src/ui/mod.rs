@@ -24,7 +24,7 @@ pub use icon::{Glyph, Icon};
 pub use into_view::{arrive, branch_anchor, bring_into_view};
 pub use menu::Menu;
 pub use skeleton::Skeleton;
-pub use stage::{StageMark, may_rebuild, stage_icon, stage_name};
+pub use stage::{BeginsFresh, StageMark, stage_icon, stage_name};
 pub use theme::{ThemeSwitch, theme_of_request};
 pub use time::{Lasting, Now, TimeAgo, duration};
 pub use toast::{ToastList, Toasts};

@@ -27,8 +27,8 @@ pub fn StageMark(stage: Stage) -> impl IntoView {
     }
 }
 
-/// Production is asked for twice: its build begins with a fresh database.
-pub fn may_rebuild(stage: Option<Stage>) -> bool {
-    stage != Some(Stage::Production)
-        || window().confirm_with_message(say!(ui.rebuild_production)).unwrap_or_default()
+/// What rebuilding means for production.
+#[component]
+pub fn BeginsFresh() -> impl IntoView {
+    view! { <p class="warning"><Glyph icon=Icon::TriangleAlert/>{say!(ui.rebuild_production.begins_fresh)}</p> }
 }
