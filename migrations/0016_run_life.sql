@@ -86,6 +86,25 @@ comment on function ops.console_listens() is
     'For the coming minute, changes are announced on ops_board, ops_run_changed and ops_log. Error: 42501 missing right.';
 grant execute on function ops.console_listens() to ops_web, ops_admin;
 
+-- A worker that has work asks for more when it is done. So queued runs are announced only while one waits, which says
+-- so for the coming five seconds; before any did, always.
+create sequence ops.worker_waits_until minvalue 0 start 9223372036854775807;
+select setval('ops.worker_waits_until', 9223372036854775807);
+
+create function ops.worker_waits() returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.require_worker();
+    perform setval('ops.worker_waits_until', extract(epoch from clock_timestamp())::bigint + 5);
+end
+$$;
+comment on function ops.worker_waits() is
+    'For the coming five seconds, runs that are queued are announced on ops_run. Who waits says so and then looks once '
+    'more, for what was queued meanwhile. Error: 42501 missing right.';
+grant execute on function ops.worker_waits() to ops_worker, ops_admin;
+
 -- As who calls it: a change of role and of search_path costs more than what it does. A sequence is read by the function
 -- and not as a table, which would be a query of its own.
 create function ops.announce(p_channel text, p_payload text) returns void
@@ -110,7 +129,9 @@ set search_path = pg_catalog, ops, pg_temp
 as $$
 begin
     if new.status = 'queued' and (tg_op = 'INSERT' or old.status <> 'queued' or old.priority <> new.priority) then
-        perform pg_notify('ops_run', new.project_id::text);
+        if pg_sequence_last_value('ops.worker_waits_until') > extract(epoch from clock_timestamp()) then
+            perform pg_notify('ops_run', new.project_id::text);
+        end if;
         -- Back in the queue with its age, or a clock that was set back.
         if extract(epoch from new.queued_at) * 1000000 < pg_sequence_last_value('ops.queue_floor') then
             perform setval('ops.queue_floor', greatest((extract(epoch from new.queued_at) * 1000000)::bigint, 0));

@@ -1,6 +1,6 @@
 //! Who is given which run, and who hears of it.
 
-use super::{Figures, Machine, Registration, claim, finish, heartbeat, register_worker};
+use super::{Figures, Machine, Registration, claim, finish, heartbeat, register_worker, wait};
 use crate::{
     id::{HostId, ProjectId, RunId},
     postgres::testing::TestDb,
@@ -241,7 +241,7 @@ async fn what_comes_back_from_long_ago_is_found_below_the_floor() {
 }
 
 #[tokio::test]
-async fn workers_hear_of_every_queued_run_and_consoles_only_while_one_asks() {
+async fn who_waits_and_who_listens_hears_of_queued_runs_and_nobody_else_is_told() {
     let mut yard = Yard::new().await;
     let mut listener = PgListener::connect_with(&yard.db.owner).await.unwrap();
     listener.listen_all(["ops_run", "ops_run_changed", "end"]).await.unwrap();
@@ -267,6 +267,11 @@ async fn workers_hear_of_every_queued_run_and_consoles_only_while_one_asks() {
         .unwrap();
     assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run"]);
     sqlx::query!("select ops.console_listens()").fetch_one(&yard.db.web).await.unwrap();
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run", "ops_run_changed"]);
+    // All workers have work.
+    sqlx::query!("select setval('ops.worker_waits_until', 1)").fetch_one(&mut yard.superuser).await.unwrap();
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run_changed"]);
+    wait(&mut yard.db.worker.acquire().await.unwrap()).await.unwrap();
     assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run", "ops_run_changed"]);
 }
 

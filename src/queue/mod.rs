@@ -113,6 +113,12 @@ pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim
     }))
 }
 
+/// Says that a worker waits: for the next five seconds, what is queued is announced.
+pub async fn wait(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query!(r#"select ops.worker_waits() as "done: ()""#).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// What a heartbeat learned of a run that is still held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulse {

@@ -1,6 +1,6 @@
 //! What this machine's PostgreSQL gives at most: pgbench with as many transactions, row writes and notifications as a
-//! run's life has, on bare tables: no rights, no partitions, no checks, no history, one statement a transaction, and a
-//! function only where a statement cannot write the same row twice.
+//! run's life has while no worker waits, on bare tables: no rights, no partitions, no checks, no history, one statement
+//! a transaction, and a function only where a statement cannot write the same row twice.
 
 use super::cluster::{Bench, PEERS};
 use anyhow::{Context, Result, ensure};
@@ -41,7 +41,7 @@ fn script(is_heard: bool) -> String {
     let heard = |text: &'static str| if is_heard { text } else { "" };
     format!(
         "with q as (insert into bare.runs (status) values ('queued') returning id)
-         select id, pg_notify('bare_run', 'p'){queue} from q \\gset q_
+         select id{queue} from q \\gset q_
          select c_id as id, c_lease as lease{claim} from bare.claim_and_start() \\gset c_
          with e as (insert into bare.events (run_id, type, payload) values (:c_id, 'note', '{{\"a\": 1}}') returning run_id)
          select count(*){event} from e;

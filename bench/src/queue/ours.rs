@@ -44,6 +44,14 @@ pub async fn set_heard(bench: &Bench, is_heard: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether a worker waits decides whether what is queued is announced.
+async fn set_waiting(bench: &Bench, waits: bool) -> Result<()> {
+    let until = if waits { i64::MAX } else { 0 };
+    let sql = format!("select setval('ops.worker_waits_until', {until})");
+    bench.superuser("ops").await?.execute(sql.as_str()).await?;
+    Ok(())
+}
+
 /// Somebody who queues, and a worker.
 pub struct Pair {
     member: PgConnection,
@@ -77,6 +85,12 @@ impl Pair {
         let query = sqlx::query(sql).bind(&self.name);
         let row = query.fetch_optional(&mut self.worker).await?;
         Ok(row.map(|row| Held { id: row.get(0), lease: row.get(1) }))
+    }
+
+    /// Says that it waits, as `ops work` does.
+    async fn wait(&mut self) -> Result<()> {
+        sqlx::query("select ops.worker_waits()").execute(&mut self.worker).await?;
+        Ok(())
     }
 
     pub async fn finish(&mut self, held: &Held) -> Result<()> {
@@ -157,6 +171,7 @@ pub enum Until {
 }
 
 pub async fn lives(bench: &Bench, claimers: usize, until: Until) -> Result<(u64, Duration)> {
+    set_waiting(bench, false).await?;
     let before = ended(bench).await?;
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut pairs = Vec::new();
@@ -208,6 +223,7 @@ pub async fn pickups(bench: &Bench, count: usize) -> Result<Vec<Duration>> {
     let mut waiting = Pair::open(bench, 2).await?;
     let mut took = Vec::new();
     for _ in 0..count {
+        waiting.wait().await?;
         // At rest: nobody is warm from the last one.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let began = Instant::now();
@@ -253,6 +269,8 @@ pub async fn add_history(bench: &Bench, runs: u64) -> Result<()> {
 
 /// How long claims take at this many lives a second.
 pub async fn paced(bench: &Bench, rate: f64, time: Duration) -> Result<Vec<Duration>> {
+    // At this pace some worker always waits.
+    set_waiting(bench, true).await?;
     let mut pairs = Vec::new();
     for number in 0..4 {
         pairs.push(Pair::open(bench, number).await?);

@@ -25,6 +25,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// Announcements wake the worker; this finds what was never announced, such as room on its own disk.
 const SLOW_POLL: Duration = Duration::from_secs(2);
+/// What is queued while no worker waits is not announced. Who begins to wait looks again this soon, for what was being
+/// queued just then.
+const FIRST_POLLS: [Duration; 2] = [Duration::from_millis(30), Duration::from_millis(300)];
 /// Being forgotten is rare.
 const REGISTERED: Duration = Duration::from_secs(10);
 /// A run was queued.
@@ -154,6 +157,7 @@ impl Floor {
         let mut runs = JoinSet::new();
         let stopped = self.stop.drain.cancelled();
         tokio::pin!(stopped);
+        let mut first_polls = FIRST_POLLS.iter();
         loop {
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => slot,
@@ -169,6 +173,7 @@ impl Floor {
             heard.skip();
             match self.claim().await {
                 Ok(Some(claim)) => {
+                    first_polls = FIRST_POLLS.iter();
                     let floor = self.clone();
                     runs.spawn(async move {
                         floor.hold(claim).await;
@@ -177,8 +182,9 @@ impl Floor {
                 }
                 Ok(None) => {
                     // What was queued since the look began waits here.
+                    let patience = first_polls.next().copied().unwrap_or(SLOW_POLL);
                     tokio::select! {
-                        _ = timeout(SLOW_POLL, heard.on(RUNS)) => {}
+                        _ = timeout(patience, heard.on(RUNS)) => {}
                         () = &mut stopped => break,
                     }
                 }
@@ -211,7 +217,11 @@ impl Floor {
 
     async fn claim(&self) -> std::result::Result<Option<Claim>, queue::Error> {
         let mut conn = self.shop.pool.acquire().await?;
-        queue::claim(&mut conn, &self.shop.name).await
+        let claim = queue::claim(&mut conn, &self.shop.name).await?;
+        if claim.is_none() {
+            queue::wait(&mut conn).await?;
+        }
+        Ok(claim)
     }
 
     async fn hold(&self, claim: Claim) {
