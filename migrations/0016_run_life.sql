@@ -9,9 +9,10 @@ create index runs_requested_by on ops.runs (requested_by) where requested_by is 
 create index runs_branch_id on ops.runs (branch_id, queued_at desc) where branch_id is not null;
 alter table ops.runs drop constraint runs_idempotency_key;
 create unique index runs_idempotency_key on ops.runs (project_id, idempotency_key) where idempotency_key is not null;
--- What is under way is little: by its worker, and renewing a lease moves no index entry.
+-- What is under way is little, and renewing a lease moves no index entry. By leases, which only grow: see
+-- ops.lease_floor.
 drop index ops.runs_leased;
-create index runs_active on ops.runs (worker_id, lease) where status in ('claimed', 'running');
+create index runs_active on ops.runs (lease, worker_id) where status in ('claimed', 'running');
 -- The first of a serial key, before those behind it.
 create index runs_queued_serial on ops.runs (serial_key, priority desc, queued_at, id)
     where status = 'queued' and serial_key is not null;
@@ -306,7 +307,7 @@ comment on function ops.hold_run(uuid, bigint) is
 -- Claiming must not become slower while a long transaction keeps dead rows alive: whoever looked at the queue from its
 -- beginning would meet every run of the last hours. So one looks from the floor on: the age, in microseconds since
 -- 1970, of the oldest run that waits. It lies a second back at least, for transactions that have not committed yet;
--- those that take longer are found at the next sweep.
+-- those that take longer are found at the next whole sweep.
 create sequence ops.queue_floor minvalue 0 start 0;
 -- From the floor on, but for each priority.
 create table ops.run_priorities (priority integer primary key);
@@ -349,14 +350,21 @@ declare
     v_run ops.runs;
     v_status text;
     v_count integer := 0;
+    v_is_whole boolean;
+    v_floor bigint := 0;
 begin
     perform ops.require_worker();
+    v_is_whole := ops.begin_whole_sweep();
+    if not v_is_whole then
+        v_floor := coalesce(pg_sequence_last_value('ops.lease_floor'), 0);
+    end if;
     -- The clock was set back: nobody waits for it to get there again.
     update ops.runs set lease_expires_at = clock_timestamp() + interval '30 seconds'
-    where status in ('claimed', 'running') and lease_expires_at > clock_timestamp() + interval '40 seconds';
+    where status in ('claimed', 'running') and lease >= v_floor
+      and lease_expires_at > clock_timestamp() + interval '40 seconds';
     for v_run in
         select * from ops.runs
-        where status in ('claimed', 'running') and lease_expires_at < clock_timestamp()
+        where status in ('claimed', 'running') and lease >= v_floor and lease_expires_at < clock_timestamp()
         order by id for update skip locked
     loop
         v_status := case
@@ -379,7 +387,7 @@ begin
         end if;
         v_count := v_count + 1;
     end loop;
-    perform ops.sweep_queue_floor();
+    perform ops.sweep_floors(v_is_whole);
     return v_count;
 end
 $$;

@@ -69,24 +69,56 @@ begin
 end
 $$;
 
-create function ops.sweep_queue_floor() returns void
+-- What is below the floors is looked at from time to time too: transactions that took too long to be seen.
+create sequence ops.swept_whole_at minvalue 0 start 0;
+create function ops.begin_whole_sweep() returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
 declare
+    v_now bigint := extract(epoch from clock_timestamp());
+begin
+    -- A clock that was set back is no reason to wait for it.
+    if pg_sequence_last_value('ops.swept_whole_at') between v_now - 14 and v_now then
+        return false;
+    end if;
+    perform setval('ops.swept_whole_at', v_now);
+    return true;
+end
+$$;
+
+create function ops.sweep_floors(p_is_whole boolean) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+-- In the order of the indexes, from the floors on.
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_queue_floor timestamptz := '-infinity';
+    v_lease_floor bigint := 0;
     v_oldest timestamptz;
     v_lease bigint;
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('ops.queue_floor', 0)) then
+    if not pg_try_advisory_xact_lock(hashtextextended('ops.floors', 0)) then
         return;
     end if;
-    select min(queued_at) into v_oldest from ops.runs where status = 'queued';
+    if not p_is_whole then
+        v_queue_floor := to_timestamp(coalesce(pg_sequence_last_value('ops.queue_floor'), 0) / 1000000.0);
+        v_lease_floor := coalesce(pg_sequence_last_value('ops.lease_floor'), 0);
+    end if;
+    select min(first.queued_at) into v_oldest
+    from ops.run_priorities p, lateral (
+        select q.queued_at from ops.runs q
+        where q.status = 'queued' and q.priority = p.priority and q.queued_at >= v_queue_floor
+        order by q.queued_at, q.id limit 1
+    ) first;
     perform setval('ops.queue_floor', greatest((extract(epoch from
         least(coalesce(v_oldest, 'infinity'), clock_timestamp() - interval '1 second')) * 1000000)::bigint, 0));
     -- The counter first: whoever takes a lease after that has a higher one.
     select last_value - 200 into v_lease from ops.lease_seq;
     perform setval('ops.lease_floor', greatest(least(v_lease, (
-        select min(r.lease) from ops.runs r where r.status in ('claimed', 'running'))), 0));
+        select min(r.lease) from ops.runs r where r.status in ('claimed', 'running') and r.lease >= v_lease_floor)), 0));
 end
 $$;
 

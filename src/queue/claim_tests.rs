@@ -78,7 +78,7 @@ impl Yard {
         .execute(&mut self.superuser)
         .await
         .unwrap();
-        sqlx::query!("select ops.sweep_queue_floor()").fetch_one(&mut self.superuser).await.unwrap();
+        sqlx::query!("select ops.sweep_floors(true)").fetch_one(&mut self.superuser).await.unwrap();
     }
 }
 
@@ -233,9 +233,13 @@ async fn what_comes_back_from_long_ago_is_found_below_the_floor() {
     assert!(floor(&yard.db).await < risen);
     assert_eq!(yard.claim("anybody").await, Some(old));
 
-    // A transaction that queues and takes its time is found at a sweep.
+    // A transaction that queues and takes its time is found at the next whole sweep.
     let late = yard.queue().await;
-    yard.age(late, 60.0).await;
+    sqlx::query!("update ops.runs set queued_at = queued_at - interval '1 minute' where id = $1", late.0)
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    sqlx::query!("select setval('ops.swept_whole_at', 0)").fetch_one(&mut yard.superuser).await.unwrap();
     sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
     assert_eq!(yard.claim("anybody").await, Some(late));
 }
