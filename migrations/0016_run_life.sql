@@ -92,19 +92,23 @@ grant execute on function ops.console_listens() to ops_web, ops_admin;
 create sequence ops.worker_waits_until minvalue 0 start 9223372036854775807;
 select setval('ops.worker_waits_until', 9223372036854775807);
 
-create function ops.worker_waits() returns void
+create function ops.worker_waits(p_worker_id text) returns void
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
 begin
     perform ops.require_worker();
+    -- Who may take nothing waits for nothing that is queued.
+    if ops.worker_hindrance(p_worker_id) is not null then
+        return;
+    end if;
     perform setval('ops.worker_waits_until', extract(epoch from clock_timestamp())::bigint + 5);
 end
 $$;
-comment on function ops.worker_waits() is
-    'For the coming five seconds, runs that are queued are announced on ops_run. Who waits says so and then looks once '
-    'more, for what was queued meanwhile. Error: 42501 missing right.';
-grant execute on function ops.worker_waits() to ops_worker, ops_admin;
+comment on function ops.worker_waits(text) is
+    'For the coming five seconds, runs that are queued are announced on ops_run. Who listens there says so every few '
+    'seconds, each time before looking for a run. Error: 42501 missing right.';
+grant execute on function ops.worker_waits(text) to ops_worker, ops_admin;
 
 -- As who calls it: a change of role and of search_path costs more than what it does. A sequence is read by the function
 -- and not as a table, which would be a query of its own.
@@ -307,7 +311,7 @@ comment on function ops.hold_run(uuid, bigint) is
 -- Claiming must not become slower while a long transaction keeps dead rows alive: whoever looked at the queue from its
 -- beginning would meet every run of the last hours. So one looks from the floor on: the age, in microseconds since
 -- 1970, of the oldest run that waits. It lies a second back at least, for transactions that have not committed yet;
--- those that take longer are found at the next whole sweep.
+-- those that take longer are found at the next sweep, those of more than a minute at the next whole one.
 create sequence ops.queue_floor minvalue 0 start 0;
 -- From the floor on, but for each priority.
 create table ops.run_priorities (priority integer primary key);
@@ -345,6 +349,8 @@ $$;
 create or replace function ops.requeue_lost_runs() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
+-- From the floor on by the index, or all.
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_run ops.runs;
@@ -354,17 +360,18 @@ declare
     v_floor bigint := 0;
 begin
     perform ops.require_worker();
-    v_is_whole := ops.begin_whole_sweep();
+    v_is_whole := ops.is_whole_sweep_due();
     if not v_is_whole then
         v_floor := coalesce(pg_sequence_last_value('ops.lease_floor'), 0);
     end if;
     -- The clock was set back: nobody waits for it to get there again.
     update ops.runs set lease_expires_at = clock_timestamp() + interval '30 seconds'
-    where status in ('claimed', 'running') and lease >= v_floor
+    where status in ('claimed', 'running') and (v_is_whole or lease >= v_floor)
       and lease_expires_at > clock_timestamp() + interval '40 seconds';
     for v_run in
         select * from ops.runs
-        where status in ('claimed', 'running') and lease >= v_floor and lease_expires_at < clock_timestamp()
+        where status in ('claimed', 'running') and (v_is_whole or lease >= v_floor)
+          and lease_expires_at < clock_timestamp()
         order by id for update skip locked
     loop
         v_status := case

@@ -1,6 +1,6 @@
 set role ops_owner;
 
--- No run is under way with a lease below this, so that counting those under way does not meet all that ever were while
+-- No run is under way with a lease below this, so that counting a worker's runs does not meet all that ever were while
 -- a long transaction keeps dead rows alive. It lies some leases back, for claims that have not committed yet.
 create sequence ops.lease_floor minvalue 0 start 0;
 
@@ -9,14 +9,12 @@ create function ops.closed_kinds() returns text[]
 language plpgsql stable security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
-declare
-    v_floor bigint := coalesce(pg_sequence_last_value('ops.lease_floor'), 0);
 begin
     return (
         select array_agg(l.kind) from ops.kind_limits l
         where l.max_running <= (
             select count(*) from ops.runs r
-            where r.status in ('claimed', 'running') and r.lease >= v_floor and r.kind = l.kind
+            where r.status in ('claimed', 'running') and r.kind = l.kind
         )
     );
 end
@@ -71,7 +69,7 @@ $$;
 
 -- What is below the floors is looked at from time to time too: transactions that took too long to be seen.
 create sequence ops.swept_whole_at minvalue 0 start 0;
-create function ops.begin_whole_sweep() returns boolean
+create function ops.is_whole_sweep_due() returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
@@ -79,11 +77,7 @@ declare
     v_now bigint := extract(epoch from clock_timestamp());
 begin
     -- A clock that was set back is no reason to wait for it.
-    if pg_sequence_last_value('ops.swept_whole_at') between v_now - 14 and v_now then
-        return false;
-    end if;
-    perform setval('ops.swept_whole_at', v_now);
-    return true;
+    return (pg_sequence_last_value('ops.swept_whole_at') between v_now - 14 and v_now) is not true;
 end
 $$;
 
@@ -104,7 +98,8 @@ begin
         return;
     end if;
     if not p_is_whole then
-        v_queue_floor := to_timestamp(coalesce(pg_sequence_last_value('ops.queue_floor'), 0) / 1000000.0);
+        v_queue_floor := to_timestamp(coalesce(pg_sequence_last_value('ops.queue_floor'), 0) / 1000000.0)
+            - interval '1 minute';
         v_lease_floor := coalesce(pg_sequence_last_value('ops.lease_floor'), 0);
     end if;
     select min(first.queued_at) into v_oldest
@@ -119,6 +114,9 @@ begin
     select last_value - 200 into v_lease from ops.lease_seq;
     perform setval('ops.lease_floor', greatest(least(v_lease, (
         select min(r.lease) from ops.runs r where r.status in ('claimed', 'running') and r.lease >= v_lease_floor)), 0));
+    if p_is_whole then
+        perform setval('ops.swept_whole_at', extract(epoch from clock_timestamp())::bigint);
+    end if;
 end
 $$;
 
@@ -212,8 +210,13 @@ begin
     if not ops.is_worker() then
         perform ops.require_worker();
     end if;
+    if starts_with(session_user, 'ops_host_') then
+        perform ops.require_worker_of(p_worker_id);
+    end if;
     -- Two sessions of the same worker must not both take its last slot.
-    perform pg_advisory_xact_lock(hashtextextended('ops.worker:' || p_worker_id, 0));
+    if exists (select from ops.workers w where w.id = p_worker_id) then
+        perform pg_advisory_xact_lock(hashtextextended('ops.worker:' || p_worker_id, 0));
+    end if;
     -- All that must be known of who asks, by one query.
     select w.id, w.host_id, w.kinds, h.labels, b.memory_free_bytes as free, ops.worker_hindrance(w.id) as hindrance,
         exists (

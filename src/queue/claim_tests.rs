@@ -234,14 +234,53 @@ async fn what_comes_back_from_long_ago_is_found_below_the_floor() {
     assert_eq!(yard.claim("anybody").await, Some(old));
 
     // A transaction that queues and takes its time is found at the next whole sweep.
-    let late = yard.queue().await;
-    sqlx::query!("update ops.runs set queued_at = queued_at - interval '1 minute' where id = $1", late.0)
+    for (seconds, is_whole) in [(30, false), (600, true)] {
+        sqlx::query!("select ops.sweep_floors(true)").fetch_one(&mut yard.superuser).await.unwrap();
+        let late = yard.queue().await;
+        sqlx::query!(
+            "update ops.runs set queued_at = queued_at - make_interval(secs => $2) where id = $1",
+            late.0,
+            f64::from(seconds)
+        )
         .execute(&mut yard.superuser)
         .await
         .unwrap();
+        assert_eq!(yard.claim("anybody").await, None, "it lies below the floor");
+        if is_whole {
+            sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
+            assert_eq!(yard.claim("anybody").await, None, "a whole sweep was just made");
+            sqlx::query!("select setval('ops.swept_whole_at', 0)")
+                .fetch_one(&mut yard.superuser)
+                .await
+                .unwrap();
+        }
+        sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
+        assert_eq!(yard.claim("anybody").await, Some(late));
+    }
+}
+
+/// A claim that took so long to commit that the floor of leases went past it.
+#[tokio::test]
+async fn a_lost_run_below_the_floor_of_leases_is_queued_again() {
+    let mut yard = Yard::new().await;
+    let run = yard.queue().await;
+    assert_eq!(yard.claim("anybody").await, Some(run));
+    sqlx::query!("update ops.runs set lease_expires_at = now() - interval '1 minute'")
+        .execute(&mut yard.superuser)
+        .await
+        .unwrap();
+    let superuser = &mut yard.superuser;
+    sqlx::query!("select setval('ops.lease_floor', 1000000)").fetch_one(&mut *superuser).await.unwrap();
+    let now = "select setval('ops.swept_whole_at', extract(epoch from clock_timestamp())::bigint)";
+    superuser.execute(now).await.unwrap();
+    let requeue = async |pool: &sqlx::PgPool| {
+        let requeued = sqlx::query_scalar!(r#"select ops.requeue_lost_runs() as "requeued!""#);
+        requeued.fetch_one(pool).await.unwrap()
+    };
+    assert_eq!(requeue(&yard.db.worker).await, 0);
     sqlx::query!("select setval('ops.swept_whole_at', 0)").fetch_one(&mut yard.superuser).await.unwrap();
-    sqlx::query!("select ops.requeue_lost_runs()").fetch_one(&yard.db.worker).await.unwrap();
-    assert_eq!(yard.claim("anybody").await, Some(late));
+    assert_eq!(requeue(&yard.db.worker).await, 1);
+    assert_eq!(yard.claim("anybody").await, Some(run));
 }
 
 #[tokio::test]
@@ -275,7 +314,20 @@ async fn who_waits_and_who_listens_hears_of_queued_runs_and_nobody_else_is_told(
     // All workers have work.
     sqlx::query!("select setval('ops.worker_waits_until', 1)").fetch_one(&mut yard.superuser).await.unwrap();
     assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run_changed"]);
-    wait(&mut yard.db.worker.acquire().await.unwrap()).await.unwrap();
+    let mut worker = yard.db.worker.acquire().await.unwrap();
+    yard.worker("draining", 1, 8 * GIB).await;
+    sqlx::query!(r#"select (ops.drain_worker('draining', true)).id as "id!""#)
+        .fetch_one(&mut yard.superuser)
+        .await
+        .unwrap();
+    assert_eq!(
+        listener.recv().await.unwrap().channel(),
+        "ops_run",
+        "who is told to drain or not looks again"
+    );
+    wait(&mut worker, "draining").await.unwrap();
+    assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run_changed"]);
+    wait(&mut worker, "anybody").await.unwrap();
     assert_eq!(heard(&mut yard, &mut listener).await, ["ops_run", "ops_run_changed"]);
 }
 

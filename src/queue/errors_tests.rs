@@ -174,7 +174,7 @@ const CASES: &[(Who, &str, &str)] = &[
     (Worker, "ops.hold_run('{ended}', null)", "55000 wrong state: the run is failed"),
     (Developer, "ops.heartbeat('w', '{}', '{}')", "42501 permission denied"),
     (Developer, "ops.requeue_lost_runs()", "42501 permission denied"),
-    (Developer, "ops.worker_waits()", "42501 permission denied"),
+    (Developer, "ops.worker_waits('w')", "42501 permission denied"),
     (Developer, "ops.register_worker('w', 'h', 'x', 1, '{test}')", "42501 permission denied"),
     (Worker, "ops.register_worker('w', 'h', 'x', 0, '{test}')", "23514 new row"),
     (Worker, "ops.drain_worker('nobody', true)", "P0002 unknown worker"),

@@ -114,8 +114,8 @@ pub async fn claim(conn: &mut PgConnection, worker: &str) -> Result<Option<Claim
 }
 
 /// Says that a worker waits: for the next five seconds, what is queued is announced.
-pub async fn wait(conn: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query!(r#"select ops.worker_waits() as "done: ()""#).fetch_one(conn).await?;
+pub async fn wait(conn: &mut PgConnection, worker: &str) -> Result<(), Error> {
+    sqlx::query!(r#"select ops.worker_waits($1) as "done: ()""#, worker).fetch_one(conn).await?;
     Ok(())
 }
 

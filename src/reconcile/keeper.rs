@@ -37,7 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const PAUSE: Duration = Duration::from_secs(30);
-const LEASES: Duration = Duration::from_secs(5);
+const LEASES: Duration = Duration::from_secs(2);
 /// A restored dump is noticed when it is older than this, also while nothing is built.
 const EPOCH: Duration = Duration::from_secs(180);
 /// Logs, events and the audit log have a partition a day, made days ahead; what was busy is made soon after.

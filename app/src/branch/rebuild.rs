@@ -64,7 +64,8 @@ pub fn RebuildDialog() -> impl IntoView {
 fn ProductionDialog(card: BranchCard) -> impl IntoView {
     let state = BoardState::get();
     let action = ServerAction::<api::Rebuild>::new();
-    let (close, then) = (Callback::new(move |()| state.rebuilding.set(None)), Callback::new(|()| ()));
+    let close = Callback::new(move |()| state.rebuilding.set(None));
+    let then = Callback::new(move |()| state.refresh());
     let done = say!(board.done.rebuild, branch = card.name.to_string()).to_string();
     view! {
         <Question title=say!(ui.rebuild_production.title) action yes=say!(ui.rebuild_production.yes) done

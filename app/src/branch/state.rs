@@ -95,6 +95,11 @@ impl BoardState {
         }
     }
 
+    /// After something was done to the board.
+    pub fn refresh(self) {
+        spawn_local(self.ask_again());
+    }
+
     fn show(self, board: Board) {
         if self.drag.with_untracked(Option::is_some) {
             self.waiting.set_value(Some(board));

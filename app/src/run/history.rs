@@ -8,6 +8,7 @@ use crate::{
 };
 use leptos::{prelude::*, task::spawn_local};
 use odooops::{
+    Error,
     id::RunId,
     run::{Attempt, Event, Outcome, RunView},
 };
@@ -36,12 +37,12 @@ pub fn History(run: RwSignal<RunView>, happened: Happened) -> impl IntoView {
             (run.status, run.attempt, run.cancel_requested_at, run.steps.len(), ended)
         })
     });
-    let lost = RwSignal::new(0_u32);
+    // An answer was lost on the way, and it is asked again soon.
+    let lost = RwSignal::new(false);
     Effect::new(move |first: Option<()>| {
         // Read and not only tracked: a memo that nobody reads hears of nothing.
         seen.get();
-        lost.track();
-        if first.is_some() {
+        if first.is_some() && !lost.get() {
             spawn_local(async move {
                 match load(id).await {
                     // One that was overtaken on the way knows less.
@@ -51,13 +52,14 @@ pub fn History(run: RwSignal<RunView>, happened: Happened) -> impl IntoView {
                     {
                         happened.try_set(now);
                     }
-                    Ok(_) => {}
-                    Err(_) => {
+                    Err(Fault(Error::Unavailable { .. })) if lost.try_get_untracked() == Some(false) => {
+                        lost.set(true);
                         let ask_again = move || {
-                            lost.try_update(|lost| *lost += 1);
+                            lost.try_set(false);
                         };
                         set_timeout(ask_again, ASK_AGAIN);
                     }
+                    _ => {}
                 }
             });
         }

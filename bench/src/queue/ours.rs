@@ -89,7 +89,7 @@ impl Pair {
 
     /// Says that it waits, as `ops work` does.
     async fn wait(&mut self) -> Result<()> {
-        sqlx::query("select ops.worker_waits()").execute(&mut self.worker).await?;
+        sqlx::query("select ops.worker_waits($1)").bind(&self.name).execute(&mut self.worker).await?;
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Pair {
     }
 }
 
-/// What every worker does every two seconds beside its runs.
+/// What every worker does beside its runs: its heartbeat each second, and the leases of others every other.
 pub struct Upkeep {
     stop: Arc<Notify>,
     task: tokio::task::JoinHandle<Result<()>>,
@@ -141,14 +141,17 @@ impl Upkeep {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
-            loop {
-                conn.execute("select ops.requeue_lost_runs()").await?;
+            for second in 0_u64.. {
+                if second % 2 == 0 {
+                    conn.execute("select ops.requeue_lost_runs()").await?;
+                }
                 conn.execute("select ops.heartbeat('bench-0', '{}', '{}')").await?;
                 tokio::select! {
-                    () = stopped.notified() => return Ok(()),
-                    () = tokio::time::sleep(Duration::from_secs(2)) => {}
+                    () = stopped.notified() => break,
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 }
             }
+            Ok(())
         });
         Ok(Self { stop, task })
     }

@@ -219,7 +219,7 @@ impl Floor {
         let mut conn = self.shop.pool.acquire().await?;
         let claim = queue::claim(&mut conn, &self.shop.name).await?;
         if claim.is_none() {
-            queue::wait(&mut conn).await?;
+            queue::wait(&mut conn, &self.shop.name).await?;
         }
         Ok(claim)
     }
