@@ -147,12 +147,14 @@ async fn a_terminal_is_raw_meanwhile_and_given_back(control: &Machine, environme
         }
     });
     let mut writer = std::fs::File::from(pty.master.try_clone().unwrap());
+    let mut text = String::new();
+    // What comes behind it, in the same piece even, is for the next question.
     let mut until = async |what: &str| {
-        let mut text = String::new();
         while !text.contains(what) {
             let piece = timeout(PATIENCE, printed.recv()).await.unwrap().unwrap();
             text.push_str(&String::from_utf8_lossy(&piece));
         }
+        text = text.split_off(text.find(what).unwrap() + what.len());
     };
     for (ending, code) in [("exit 6\n", Some(6)), ("", None)] {
         assert!(!is_raw());
