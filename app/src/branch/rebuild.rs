@@ -31,21 +31,21 @@ pub fn RebuildEntry(id: BranchId) -> impl IntoView {
         state.rebuilding.set(Some(id));
     };
     move || {
-        match is_production.get() {
-        true => view! {
-            <a class="menu-item" href=format!("?{ASK}={id}") on:click=ask>
-                <Glyph icon=Icon::RefreshCw/>{say!(ui.rebuild_production.ask)}
-            </a>
+        if is_production.get() {
+            return view! {
+                <a class="menu-item" href=format!("?{ASK}={id}") on:click=ask>
+                    <Glyph icon=Icon::RefreshCw/>{say!(ui.rebuild_production.ask)}
+                </a>
+            }
+            .into_any();
         }
-        .into_any(),
-        false => view! {
+        view! {
             <form method="post" action="/api/console/branch/rebuild" on:submit=now>
                 <Hidden id/>
                 <button type="submit" class="menu-item"><Glyph icon=Icon::RefreshCw/>{say!(board.rebuild)}</button>
             </form>
         }
-        .into_any(),
-    }
+        .into_any()
     }
 }
 
