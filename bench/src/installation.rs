@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use odooops::reconcile::epoch::OnDisk;
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -142,8 +143,8 @@ impl Drop for Installation {
 
 /// Whatever carries the installation's id.
 fn remove_from_docker(data_dir: &Path) -> Result<()> {
-    let id = fs::read_to_string(data_dir.join("installation")).context("the installation's id")?;
-    let filter = format!("label=odooops.installation={}", id.trim());
+    let known = OnDisk::read(&data_dir.join("installation"))?.context("the installation's id")?;
+    let filter = format!("label=odooops.installation={}", known.installation);
     let ours = |list: &[&str]| docker(list, &["--quiet", "--filter", &filter]);
     let remove = |command: &[&str], list: String| {
         let ids: Vec<&str> = list.split_whitespace().collect();

@@ -15,6 +15,7 @@ use odooops::{
     docker::{Docker, DockerConfig, SubnetPool},
     odoo::launch,
     postgres::{Cluster, Kind},
+    reconcile::epoch::OnDisk,
 };
 use sqlx::{ConnectOptions, PgConnection};
 use std::{
@@ -219,10 +220,10 @@ async fn get(address: SocketAddr, host: &str, path: &str) -> (u16, String) {
 }
 
 async fn clean(data: &Path) {
-    let id = fs::read_to_string(data.join("installation")).unwrap();
+    let known = OnDisk::read(&data.join("installation")).unwrap().unwrap();
     let config = DockerConfig {
         socket: "/var/run/docker.sock".into(),
-        installation: id.lines().next().unwrap().parse().unwrap(),
+        installation: known.installation,
         mount_roots: Vec::new(),
         subnets: SubnetPool::default(),
     };

@@ -9,6 +9,7 @@ use crate::{
     error::Detail,
     id::{HostId, InstallationId},
     postgres::{ops::Role, scram_verifier},
+    reconcile::epoch::OnDisk,
     session,
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -157,8 +158,8 @@ pub async fn join(config: &Config, invitation: &Invitation) -> std::result::Resu
     };
     identity.store(config, &joined.certificate, &key.serialize_pem(), &joined.authority)?;
     let installation = config.data_dir.join("installation");
-    std::fs::write(&installation, format!("{}\n", identity.installation))
-        .map_err(NodeError::io(installation))?;
+    let known = OnDisk { installation: identity.installation, epoch: None };
+    known.write(&installation).map_err(NodeError::io(installation))?;
     Ok(identity)
 }
 

@@ -9,6 +9,7 @@ use odooops::{
     docker::{Docker, DockerConfig, DockerError, SubnetPool},
     id::{EnvironmentId, ProjectId},
     postgres::{Cluster, Kind},
+    reconcile::epoch::OnDisk,
 };
 use sqlx::{ConnectOptions, PgConnection};
 use std::{
@@ -276,8 +277,7 @@ impl Installation {
 }
 
 pub async fn docker(data: &Path, socket: &Path) -> Option<Docker> {
-    let text = fs::read_to_string(data.join("installation")).ok()?;
-    let installation = text.lines().next()?.trim().parse().ok()?;
+    let installation = OnDisk::read(&data.join("installation")).ok()??.installation;
     let config = DockerConfig {
         socket: socket.to_owned(),
         installation,
