@@ -84,10 +84,18 @@ async fn fault_a_killed_proxy_is_back_before_anybody_is_refused() {
 
 /// Points of one installation share it, because its start takes longer than a fault.
 #[test]
-fn chaos_killed_processes() {
-    enclosed("chaos_killed_processes", async |scratch| {
+fn chaos_killed_workers() {
+    enclosed("chaos_killed_workers", async |scratch| {
         let mut ground = Ground::prepare(&scratch, Setting::default()).await;
         workers::all(&mut ground).await;
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn chaos_killed_services() {
+    enclosed("chaos_killed_services", async |scratch| {
+        let mut ground = Ground::prepare(&scratch, Setting::default()).await;
         others::all(&mut ground).await;
         daemons::all(&mut ground).await;
         ground.stop().await;
