@@ -11,7 +11,7 @@ use odooops::{
     docker::{Docker, DockerConfig},
     git::{Git, GitSettings, Repositories},
     id::InstallationId,
-    node::Identity,
+    node::{Identity, machine_name},
     postgres::{Tenants, ops},
     run::job::{Stop, Workshop, work},
     schedule::keep_leading,
@@ -46,7 +46,8 @@ pub async fn run(config: Config) -> Result<ExitCode, Failure> {
         tenants: Tenants::open(&config, installation)?,
         repositories: Repositories::new(Git::open(GitSettings::of(&config)?).await?),
         urls: Urls::of(&config),
-        name: worker_name(&config)?,
+        // One worker per machine: after a restart it finds its own runs again.
+        name: machine_name(&config)?,
         changed: Arc::default(),
         pool,
         config: Arc::new(config),
@@ -114,14 +115,4 @@ fn stopped_by_signal() -> Result<Stop, Failure> {
 fn docker_socket(config: &Config) -> PathBuf {
     let socket = config.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://"));
     PathBuf::from(socket.unwrap_or("/var/run/docker.sock"))
-}
-
-/// One worker per machine: after a restart it finds its own runs again. A joined machine has the name that it joined
-/// with.
-fn worker_name(config: &Config) -> Result<String, Failure> {
-    if let Some(identity) = Identity::of(config)? {
-        return Ok(identity.name);
-    }
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    Ok(name.unwrap_or_else(|| "worker".to_owned()))
 }

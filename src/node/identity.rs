@@ -86,8 +86,7 @@ impl Identity {
         key: &str,
         authority: &str,
     ) -> Result<(), NodeError> {
-        let folder = folder(config);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(NodeError::io(&folder))?;
+        let folder = make_folder(config)?;
         let text =
             serde_json::to_string_pretty(self).map_err(|error| NodeError::Refused(error.to_string()))?;
         for (name, text) in [
@@ -100,6 +99,35 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// The name of this machine's host and worker: the one that it joined with; the console's machine keeps the host name
+/// that it had at first, because what runs here is written down under it and a machine may be renamed.
+pub fn machine_name(config: &Config) -> Result<String, NodeError> {
+    if let Some(identity) = Identity::of(config)? {
+        return Ok(identity.name);
+    }
+    let path = file(config, "name");
+    match fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+        Ok(_) => {
+            let empty = "it is empty; write into it how `ops worker list` calls this machine";
+            return Err(NodeError::io(path)(io::Error::other(empty)));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(NodeError::io(path)(error)),
+    }
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "worker".to_owned());
+    make_folder(config)?;
+    write_private(&path, &format!("{name}\n"))?;
+    Ok(name)
+}
+
+fn make_folder(config: &Config) -> Result<PathBuf, NodeError> {
+    let folder = folder(config);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(NodeError::io(&folder))?;
+    Ok(folder)
 }
 
 fn folder(config: &Config) -> PathBuf {
@@ -138,4 +166,29 @@ pub(super) fn read_private(path: &Path) -> Result<String, NodeError> {
         Ok(text)
     };
     read().map_err(NodeError::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_machine_that_is_renamed_stays_the_host_that_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = BTreeMap::from([("data_dir", folder.path().display().to_string())]);
+        let config = Config::load(&Flags { file: None, keys }, |_| None).unwrap();
+        let first = machine_name(&config).unwrap();
+        assert_eq!(first, nix::unistd::gethostname().unwrap().into_string().unwrap());
+        let path = folder.path().join("node/name");
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{first}\n"));
+
+        fs::write(&path, "what-it-was-called-before\n").unwrap();
+        assert_eq!(machine_name(&config).unwrap(), "what-it-was-called-before");
+
+        fs::write(&path, "\n").unwrap();
+        let error = machine_name(&config).unwrap_err().to_string();
+        assert!(error.contains("node/name") && error.contains("ops worker list"), "{error}");
+    }
 }

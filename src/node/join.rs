@@ -157,7 +157,7 @@ pub async fn join(config: &Config, invitation: &Invitation) -> std::result::Resu
         listen: invitation.listen,
     };
     identity.store(config, &joined.certificate, &key.serialize_pem(), &joined.authority)?;
-    let installation = config.data_dir.join("installation");
+    let installation = config.installation_file();
     let known = OnDisk { installation: identity.installation, epoch: None };
     known.write(&installation).map_err(NodeError::io(installation))?;
     Ok(identity)

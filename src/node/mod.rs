@@ -32,7 +32,7 @@ mod tls;
 mod tests;
 
 pub use authority::Authority;
-pub use identity::{Identity, Keys};
+pub use identity::{Identity, Keys, machine_name};
 pub use listener::{Guest, Listener, Visitor};
 pub use name::NodeName;
 pub use reach::{Reach, Stream};

@@ -66,7 +66,7 @@ impl Reconciler for Servers {
             environment::query::set_server(&mut conn, environment.id, &server.id, &address, PORT).await?;
         if !noted && environment.container_id.as_ref() != Some(&server.id) {
             // Told to go meanwhile: who removed what it had did not see this one.
-            shop.docker.remove_container(&server.id).await?;
+            let_go(round, &server.id).await?;
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ pub async fn databases(config: &Config, log: &Log) -> Result<(), Failure> {
     let id = sqlx::query_scalar!("select id from ops.installation").fetch_one(&worker).await?;
     worker.close().await;
     log.say("the ops database is up to date");
-    same_installation(&config.data_dir.join("installation"), InstallationId(id))
+    same_installation(&config.installation_file(), InstallationId(id))
 }
 
 /// The database's id stands in the data directory too. A stranger's database would make everything here ownerless.
