@@ -242,10 +242,15 @@ async fn whoever_comes_later_takes_over() {
 #[tokio::test]
 async fn the_output_limit_ends_it() {
     let mut bench = bench().await;
-    sqlx::query!("select ops.set_output_limit($1, 100000)", bench.run.0)
-        .fetch_one(&mut bench.superuser)
-        .await
-        .unwrap();
+    sqlx::query!(
+        "insert into ops.run_log_heads (run_id, project_id, byte_limit)
+         select id, project_id, 100000 from ops.runs where id = $1
+         on conflict (run_id) do update set byte_limit = excluded.byte_limit",
+        bench.run.0
+    )
+    .execute(&mut bench.superuser)
+    .await
+    .unwrap();
     let container = bench.docker.run_script("limit", "while true; do echo 0123456789; done").await;
     let (end, _) = bench.follow(&container).await;
     assert_eq!(end, CollectEnd::OutputLimit);

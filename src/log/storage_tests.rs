@@ -48,15 +48,17 @@ impl Store {
     async fn append(&mut self, stream: &str, lines: &[(&str, &str)]) -> i64 {
         let levels: Vec<_> = lines.iter().map(|line| line.0).collect();
         let messages: Vec<_> = lines.iter().map(|line| line.1).collect();
-        sqlx::query("select ops.append_run_logs($1, $2, $3, $4, null)")
-            .bind(self.run.0)
-            .bind(stream)
-            .bind(levels)
-            .bind(messages)
-            .fetch_one(&mut self.superuser)
-            .await
-            .unwrap()
-            .get(0)
+        sqlx::query(
+            "select ops.append_run_log($1, $2::text[], $3::text[], jsonb_build_object('stream', $4::text))",
+        )
+        .bind(self.run.0)
+        .bind(levels)
+        .bind(messages)
+        .bind(stream)
+        .fetch_one(&mut self.superuser)
+        .await
+        .unwrap()
+        .get(0)
     }
 
     async fn append_one(&mut self, level: &str, message: &str, metadata: &str) -> i64 {

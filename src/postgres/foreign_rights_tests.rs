@@ -208,7 +208,7 @@ async fn a_joined_hosts_login_writes_of_its_own_work_only() {
         // Found again.
         create(&own, lease, &newer, "newer"),
         format!("update ops.environments set state = 'running', address = '127.0.0.1' where id = '{new}'"),
-        format!("select ops.set_output_limit('{own}', 1000)"),
+        format!("select ops.set_output_limit('{own}', 1000, {lease})"),
         format!("select ops.open_log_source('{own}', 'f00', 'odoo', 'one')"),
     ] {
         assert_eq!(refusal(&mut host, &sql).await, None, "{sql}");
@@ -234,7 +234,7 @@ async fn a_joined_hosts_login_writes_of_its_own_work_only() {
         format!("update ops.environments set state = 'destroying' where id = '{production}'"),
         format!("select ops.retire_older_environments('{production}')"),
         format!("update ops.runs set environment_id = '{production}' where id = '{own}'"),
-        format!("select ops.set_output_limit('{theirs}', 1)"),
+        format!("select ops.set_output_limit('{theirs}', 1, {their_lease})"),
         format!("select ops.open_log_source('{theirs}', 'c0ffee', 'odoo', 'one')"),
         format!("select ops.open_log_source('{theirs}', 'new', 'odoo', 'one')"),
         format!("select ops.open_log_source('{own}', 'new', 'odoo', 'two')"),
@@ -270,7 +270,7 @@ async fn a_joined_hosts_login_writes_of_its_own_work_only() {
     superuser.execute(revoked.as_str()).await.unwrap();
     for sql in [
         format!("select ops.retire_older_environments('{new}')"),
-        format!("select ops.set_output_limit('{own}', 1)"),
+        format!("select ops.set_output_limit('{own}', 1, {lease})"),
         format!("update ops.environments set address = '127.0.0.2' where id = '{new}'"),
     ] {
         let refused = refusal(&mut host, &sql).await;

@@ -31,7 +31,7 @@ const fn actor(name: &'static str, door: Door, person: u8) -> Actor {
 }
 
 /// In the order of the matrix' columns. Project a is theirs, project b the other's.
-pub const ACTORS: [Actor; 16] = [
+pub const ACTORS: [Actor; 18] = [
     // Nobody is signed in.
     actor("anon", Door::Console, 0),
     // A user without any membership.
@@ -54,6 +54,9 @@ pub const ACTORS: [Actor; 16] = [
     actor("nobo", Door::Login("nemo"), 0),
     actor("work", Door::Login("ops_worker"), 0),
     actor("opsa", Door::Login("root_admin"), 0),
+    // Who merges and drops what is old; and a joined machine whose host is not there any more.
+    actor("retn", Door::Login("keeper"), 0),
+    actor("host", Door::Login("ops_host_gone"), 0),
 ];
 
 /// The id of the nth object of a kind in project a (10), in b (11), or of the platform (0).
@@ -85,10 +88,16 @@ pub async fn start() -> TestCluster {
     cluster.open("ops_web").await;
     cluster.open("ops_worker").await;
     let mut superuser = cluster.superuser(DATABASE).await;
-    for role in ["authenticator", "dana", "nemo", "root_admin"] {
+    for (role, given) in [
+        ("authenticator", "ops_web"),
+        ("dana", "ops_web"),
+        ("nemo", "ops_web"),
+        ("root_admin", "ops_admin"),
+        ("keeper", "ops_retention"),
+        ("ops_host_gone", "ops_worker"),
+    ] {
         let inherits = if role == "authenticator" { "NOINHERIT" } else { "INHERIT" };
         cluster.login(role, inherits).await;
-        let given = if role == "root_admin" { "ops_admin" } else { "ops_web" };
         superuser.execute(format!("grant {given} to {role}").as_str()).await.unwrap();
     }
     superuser.execute(people().as_str()).await.unwrap();

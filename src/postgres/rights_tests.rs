@@ -133,6 +133,7 @@ async fn try_out(conn: &mut PgConnection, sql: &str, counts_rows: bool) -> Came 
             match &*code {
                 "42501" if message.starts_with("permission denied") => Came::NotGranted,
                 "42501" if message.contains("row-level security") => Came::Refused,
+                "0A000" if message.ends_with("append-only") => Came::Refused,
                 // Said before rights are looked at.
                 "55000" if message.starts_with("cannot ") && message.contains(" view ") => Came::NotGranted,
                 code if code.starts_with("23") => Came::Reached,

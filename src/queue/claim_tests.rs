@@ -332,6 +332,24 @@ async fn who_waits_and_who_listens_hears_of_queued_runs_and_nobody_else_is_told(
 }
 
 #[tokio::test]
+async fn what_one_statement_queues_is_announced_once() {
+    let mut yard = Yard::new().await;
+    let mut listener = PgListener::connect_with(&yard.db.owner).await.unwrap();
+    listener.listen_all(["ops_run", "ops_board", "end"]).await.unwrap();
+    sqlx::query!(
+        "insert into ops.runs (project_id, kind, git_ref, commit_sha)
+         select id, 'test', 'main', 'abcdef0' from ops.projects, generate_series(1, 1000)"
+    )
+    .execute(&mut yard.superuser)
+    .await
+    .unwrap();
+    sqlx::query!("select pg_notify('end', '')").execute(&mut yard.superuser).await.unwrap();
+    for expected in ["ops_run", "ops_board", "end"] {
+        assert_eq!(listener.recv().await.unwrap().channel(), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_heartbeat_renews_a_lease_when_a_third_of_it_is_gone_and_never_another_s() {
     let mut yard = Yard::new().await;
     yard.worker("one", 4, 8 * GIB).await;

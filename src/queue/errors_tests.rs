@@ -137,21 +137,45 @@ const CASES: &[(Who, &str, &str)] = &[
     (Worker, "ops.append_run_log('{full}', 'info', 'more than it may')", "54000 output limit"),
     (
         Worker,
-        "ops.append_run_logs('{full}', 'odoo', '{info}', '{more than it may}', null)",
+        "ops.append_run_log('{full}', '{info}'::text[], '{more than it may}'::text[])",
         "54000 output limit",
     ),
+    (Worker, "ops.append_run_log('{running}', '{info}'::text[], '{x}'::text[])", "55000 lease required"),
+    (Worker, "ops.append_run_log('{lost}', '{info}'::text[], '{x}'::text[])", "55000 lease lost"),
     (
         Developer,
-        "ops.append_run_logs('{running}', 'odoo', '{info}', '{x}', {lease})",
+        "ops.append_run_log('{running}', '{info}'::text[], '{x}'::text[], '{}', {lease})",
         "42501 permission denied",
     ),
-    (Worker, "ops.append_run_logs('{unknown}', 'odoo', '{info}', '{x}', 1)", "P0002 unknown run"),
-    (Worker, "ops.append_run_logs('{running}', 'odoo', '{info}', '{x}', {old})", "55000 lease lost"),
     (
         Worker,
-        "ops.append_run_logs('{running}', 'odoo', '{info}', '{x,y}', {lease})",
+        "ops.append_run_log('{unknown}', '{info}'::text[], '{x}'::text[], '{}', 1)",
+        "P0002 unknown run",
+    ),
+    (
+        Worker,
+        "ops.append_run_log('{running}', '{info}'::text[], '{x}'::text[], '{}', {old})",
+        "55000 lease lost",
+    ),
+    (
+        Worker,
+        "ops.append_run_log('{running}', '{info}'::text[], '{x,y}'::text[], '{}', {lease})",
         "22023 levels and messages",
     ),
+    (
+        Worker,
+        "ops.append_run_log('{running}', '{loud}'::text[], '{x}'::text[], '{}', {lease})",
+        "22023 a log level",
+    ),
+    (
+        Worker,
+        "ops.append_run_log('{running}', '{info}'::text[], '{null}'::text[], '{}', {lease})",
+        "22023 a message is missing",
+    ),
+    (Worker, "ops.append_run_log('{running}', '{}'::text[], '{}'::text[], '{}', {lease})", "fine"),
+    (Worker, "ops.set_output_limit('{unknown}', 1, 1)", "P0002 unknown run"),
+    (Worker, "ops.set_output_limit('{running}', 1, {old})", "55000 lease lost"),
+    (Developer, "ops.set_output_limit('{running}', 1, {lease})", "42501 permission denied"),
     (Worker, "ops.add_run_artifact('{unknown}', 'a', 'x', 'x', 'x', 1, null, 1)", "P0002 unknown run"),
     (Worker, "ops.add_run_artifact('{running}', 'a', 'x', 'x', 'x', 1, null, {old})", "55000 lease lost"),
     (Worker, "ops.add_run_artifact('{running}', 'a', 'x', 'x', 'x', 1)", "55000 lease required"),
@@ -254,7 +278,7 @@ async fn props(callers: &mut Callers) -> Vec<(&'static str, String)> {
     }
     let full = yard.queue().await;
     yard.claim(full, "w").await;
-    yard.worker.execute(format!("select ops.set_output_limit('{full}', 10)").as_str()).await.unwrap();
+    yard.worker.execute(format!("select ops.set_output_limit('{full}', 10, null)").as_str()).await.unwrap();
     let simple = yard.queue().await;
     yard.claim(simple, "w").await;
     let queued = yard.queue().await;
@@ -322,7 +346,7 @@ async fn every_function_that_a_role_may_call_says_its_errors_and_the_contract_s_
         "finish_run",
         "append_event",
         "append_run_log",
-        "append_run_logs",
+        "set_output_limit",
         "add_run_artifact",
         "list_queued_runs",
         "create_backup",

@@ -247,10 +247,10 @@ impl Play {
             }
             Op::Lines { run, lease } => {
                 let at = self.at(run)?;
-                let lease = Some(self.lease_of(at, lease).unwrap_or(0));
+                let lease = self.lease_of(at, lease);
                 let run = &mut self.model.runs[at];
                 let sql = format!(
-                    "select ops.append_run_logs('{}', 'odoo', '{{info,warn,error}}', '{{a,b,c}}'{})",
+                    "select ops.append_run_log('{}', '{{info,warn,error}}'::text[], '{{a,b,c}}'::text[], '{{}}'{})",
                     run.id,
                     show(lease)
                 );

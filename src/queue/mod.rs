@@ -255,11 +255,11 @@ pub async fn append_logs(
     let levels: Vec<String> = lines.iter().map(|(level, _)| level.as_str().to_owned()).collect();
     let messages: Vec<String> = lines.iter().map(|(_, message)| message.replace('\0', "")).collect();
     sqlx::query!(
-        "select ops.append_run_logs($1, $2, $3, $4, $5)",
+        "select ops.append_run_log($1, $2::text[], $3::text[], jsonb_build_object('stream', $4::text), $5)",
         claim.id.0,
-        stream,
         &levels,
         &messages,
+        stream,
         claim.lease
     )
     .fetch_one(conn)
@@ -268,8 +268,12 @@ pub async fn append_logs(
 }
 
 /// A build's output is bounded, a running server's is not.
-pub async fn set_output_limit(conn: &mut PgConnection, run: RunId, bytes: Option<i64>) -> Result<(), Error> {
-    sqlx::query!(r#"select ops.set_output_limit($1, $2) as "done: ()""#, run.0, bytes)
+pub async fn set_output_limit(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    bytes: Option<i64>,
+) -> Result<(), Error> {
+    sqlx::query!(r#"select ops.set_output_limit($1, $2, $3) as "done: ()""#, claim.id.0, bytes, claim.lease)
         .fetch_one(conn)
         .await?;
     Ok(())

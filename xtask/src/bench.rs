@@ -6,7 +6,7 @@ use crate::build::{self, Console, Profile};
 use crate::machine::Machine;
 use crate::setup::{Consent, Purpose, prepare};
 use crate::tools;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,8 +47,15 @@ const ALL: [Bench; 7] = [
 /// What a benchmark compares with comes from npm, and where Node.js finds it.
 const PEERS: [(&str, &str); 1] = [("queue", "pg-boss@10")];
 
-pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<ExitCode> {
+/// `arguments` are those of the one program that is named.
+pub fn run(machine: &Machine, consent: Consent, names: &[String], arguments: &[String]) -> Result<ExitCode> {
     let chosen = choose(names)?;
+    let takes_arguments = matches!(chosen[..], [Bench { kind: Kind::Program, .. }]);
+    ensure!(
+        arguments.is_empty() || takes_arguments,
+        "name the one benchmark that takes `{}`",
+        arguments.join(" ")
+    );
     prepare(machine, consent, &[Purpose::Up, Purpose::Test])?;
     let mut ran = true;
     for bench in chosen {
@@ -61,7 +68,10 @@ pub fn run(machine: &Machine, consent: Consent, names: &[String]) -> Result<Exit
                 true
             }
             // Built when it is first needed, and found by its stamp from then on.
-            Kind::Program => program(machine, &build::console(machine, Profile::Release)?, bench.name)?,
+            Kind::Program => {
+                let console = build::console(machine, Profile::Release)?;
+                program(machine, &console, bench.name, arguments)?
+            }
         };
     }
     Ok(if ran { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -89,9 +99,10 @@ pub fn target_directory(machine: &Machine) -> PathBuf {
     machine.cache.join("target-bench")
 }
 
-fn program(machine: &Machine, console: &Console, name: &str) -> Result<bool> {
+fn program(machine: &Machine, console: &Console, name: &str, arguments: &[String]) -> Result<bool> {
     let mut command = machine.command("cargo");
-    command.args(["run", "--release", "--quiet", "--manifest-path", MANIFEST, "--bin", name]);
+    command.args(["run", "--release", "--quiet", "--manifest-path", MANIFEST, "--bin", name, "--"]);
+    command.args(arguments);
     console.apply(&mut command);
     command.env("CARGO_TARGET_DIR", target_directory(machine));
     for (_, peer) in PEERS.iter().filter(|(of, _)| *of == name) {

@@ -93,6 +93,9 @@ enum Task {
         names: Vec<String>,
         #[arg(long)]
         yes: bool,
+        /// For the one benchmark that is named, such as `queue -- --hold-minutes 10`
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
     /// Build the Odoo image, if there is none of this recipe
     Image {
@@ -144,7 +147,9 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Check { yes } => check::run(&machine, Consent::from_flag(yes)),
         Task::Ci { yes } => test::run_with_checks(&machine, Consent::from_flag(yes)),
         Task::Doctor => doctor::run(&machine),
-        Task::Bench { names, yes } => bench::run(&machine, Consent::from_flag(yes), &names),
+        Task::Bench { names, yes, arguments } => {
+            bench::run(&machine, Consent::from_flag(yes), &names, &arguments)
+        }
         Task::Image { yes, rebuild } => image::run(&machine, Consent::from_flag(yes), rebuild),
         Task::Catalogue { yes, check } => catalogue::run(&machine, Consent::from_flag(yes), check),
         Task::Sqlx { yes, check } => sqlx::run(&machine, Consent::from_flag(yes), check),

@@ -10,9 +10,11 @@ use odooops::{
 use sqlx::{ConnectOptions, PgConnection};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs, io,
     path::Path,
 };
 
+/// What was set aside counts too: nothing that a fault leaves may be data that nobody knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Belongings {
     pub containers: BTreeSet<Option<EnvironmentId>>,
@@ -48,21 +50,35 @@ impl Belongings {
     pub async fn look_in(data: &Path, docker: &Docker) -> Option<Self> {
         let mut conn = tenants_in(data, "postgres").await?;
         let databases = sqlx::query_scalar!(
-            r#"select datname::text as "name!" from pg_catalog.pg_database where datname like 'env%'"#
+            r#"select datname::text as "name!" from pg_catalog.pg_database 
+               where datname like 'env%' or datname like 'quarantine%'"#
         );
         let databases = databases.fetch_all(&mut conn).await.ok()?;
         let roles = sqlx::query_scalar!(
-            r#"select rolname::text as "name!" from pg_catalog.pg_roles where rolname like 'env%'"#
+            r#"select rolname::text as "name!" from pg_catalog.pg_roles 
+               where rolname like 'env%' or rolname like 'quarantine%'"#
         );
         let roles = roles.fetch_all(&mut conn).await.ok()?;
-        let folders = std::fs::read_dir(config_in(data).environments_dir()).ok()?.flatten();
+        let config = config_in(data);
+        let mut folders = names_in(&config.environments_dir()).ok()?;
+        folders
+            .extend(names_in(&config.quarantine_dir()).ok()?.iter().map(|name| format!("quarantine/{name}")));
         Some(Self {
             containers: docker.containers().await.ok()?.iter().map(|c| c.labels.environment).collect(),
             networks: docker.networks().await.ok()?.iter().map(|n| n.labels.environment).collect(),
             databases: databases.into_iter().collect(),
             roles: roles.into_iter().collect(),
-            folders: folders.map(|entry| entry.file_name().display().to_string()).collect(),
+            folders,
         })
+    }
+}
+
+/// None of a folder that was never made.
+fn names_in(folder: &Path) -> io::Result<BTreeSet<String>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.file_name().display().to_string()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
     }
 }
 

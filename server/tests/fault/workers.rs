@@ -6,7 +6,7 @@ use crate::{
     seed::{self, Figures},
 };
 use nix::sys::signal::{Signal, kill};
-use odooops::id::RunId;
+use odooops::{id::RunId, run::Step};
 use rand::{Rng, rngs::StdRng};
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -46,6 +46,11 @@ pub const MOMENTS: [(&str, Moment); 12] = [
 ];
 
 pub async fn all(ground: &mut Ground) {
+    for step in Step::ALL {
+        let is_hit =
+            |(_, moment): &(&str, Moment)| matches!(moment, Moment::During(name) if *name == step.as_str());
+        assert!(MOMENTS.iter().any(is_hit), "no point kills a worker inside the step {}", step.as_str());
+    }
     for seed in seed::seeds() {
         for (point, moment) in MOMENTS.into_iter().filter(|(point, _)| seed::is_wanted(point)) {
             let begun = Instant::now();

@@ -133,7 +133,8 @@ async fn docker_who_cancels_waits_for_no_log_and_loses_no_line() {
     held.execute("begin; lock table ops.log_sources in exclusive mode").await.unwrap();
     let begun = Instant::now();
     remove::what_runs(&yard.shop, &yard.collectors, &environment, Patience::Person).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Ten times what it may take.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // It does nothing any more, and what it printed is still there.
     let stopped = yard.shop.docker.container(&container).await.unwrap().expect("it is still there");
     assert_eq!(stopped.status, ContainerStatus::Exited);

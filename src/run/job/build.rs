@@ -21,7 +21,7 @@ pub async fn build(shop: &Workshop, collectors: &Collectors, claim: &Claim) -> R
     let mut txn = shop.pool.begin().await?;
     let environment = environment::query::create_for_run(&mut txn, claim).await?;
     let limit = i64::try_from(shop.config.output_limit_bytes).unwrap_or(i64::MAX);
-    queue::set_output_limit(&mut txn, claim.id, Some(limit)).await?;
+    queue::set_output_limit(&mut txn, claim, Some(limit)).await?;
     txn.commit().await?;
     // Of an attempt that was cut off. What it printed and nobody had read stands before this attempt's lines.
     let patience = Patience::Attempt(Duration::from_secs(shop.config.build_timeout_seconds));

@@ -39,7 +39,7 @@ pub async fn publish(
     };
     environment::query::set_running(&mut txn, environment.id, &published).await?;
     environment::query::retire_older(&mut txn, environment.id).await?;
-    queue::set_output_limit(&mut txn, claim.id, None).await?;
+    queue::set_output_limit(&mut txn, claim, None).await?;
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let note = shop.urls.environment(&environment.hostname);
     let finished = json!({ "step": Step::Route, "ok": true, "duration_ms": duration_ms, "note": note });

@@ -233,7 +233,7 @@ impl Fixture {
     pub async fn log(&self, lease: i64, messages: &[String]) {
         let levels = vec!["info".to_owned(); messages.len()];
         sqlx::query!(
-            r#"select ops.append_run_logs($1, 'odoo', $2, $3, $4) as "seq!""#,
+            r#"select ops.append_run_log($1, $2::text[], $3::text[], '{"stream": "odoo"}', $4) as "seq!""#,
             self.run.0,
             &levels,
             messages,
