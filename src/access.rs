@@ -34,6 +34,8 @@ pub enum Action {
     Rebuild(BranchId),
     /// Its settings, such as what a push does.
     ConfigureBranch(BranchId),
+    /// Such as the labels that its runs ask of a host.
+    ConfigureProject(ProjectId),
     ViewRun(RunId),
     ViewLogs(RunId),
     CancelRun(RunId),
@@ -88,6 +90,7 @@ pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -
             let (project, stage) = branch_of(conn, branch).await?;
             allow(role_in(conn, project).await?, Tool::Settings, stage)
         }
+        Action::ConfigureProject(project) => administers(role_in(conn, project).await?),
         Action::ViewRun(run) => {
             let (project, stage) = run_of(conn, run).await?;
             allow(role_in(conn, project).await?, Tool::History, stage)
@@ -125,7 +128,7 @@ fn platform(actor: &Actor) -> Result<()> {
     if actor.platform_admin { Ok(()) } else { Err(Error::forbidden("access.platform_admin")) }
 }
 
-/// What runs by itself again and again is for those who answer for the whole project.
+/// What concerns all stages, and what runs by itself again and again, is for those who answer for the whole project.
 fn administers(role: Role) -> Result<()> {
     allow(role, Tool::Settings, Stage::Production)
 }

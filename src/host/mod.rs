@@ -1,5 +1,7 @@
 //! A host: a machine with one Docker daemon and the worker that drives it.
 
+#[cfg(feature = "native")]
+pub mod labels;
 mod model;
 #[cfg(feature = "native")]
 pub mod query;

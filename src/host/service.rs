@@ -1,9 +1,10 @@
-use super::{HostView, WorkerView, query};
+use super::{HostView, WorkerView, labels, query};
 use crate::{
     Error, Result,
     access::{Action, Actor, authorise},
     audit,
     error::{Detail, sqlstate},
+    id::HostId,
 };
 use serde_json::json;
 use sqlx::PgConnection;
@@ -68,4 +69,63 @@ pub async fn forget_in_txn(conn: &mut PgConnection, actor: &Actor, worker: &str)
     };
     audit::record_in_txn(conn, entry).await?;
     Ok(host)
+}
+
+/// What the host has, for runs that ask for it. What is under way there stays.
+pub async fn set_labels_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    host: HostId,
+    labels: &[String],
+) -> Result<()> {
+    authorise(conn, actor, Action::AdministerPlatform).await?;
+    let labels = labels::checked(labels)?;
+    sqlx::query!("select ops.set_host_labels($1, $2)", host.0, &labels)
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(refused)?;
+    record(conn, "host.labels", host, json!({ "labels": labels })).await
+}
+
+/// How much must be free on the host for a run to begin there. None: as it is.
+pub async fn set_limits_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    host: HostId,
+    min_free_memory_bytes: Option<i64>,
+    min_free_disk_bytes: Option<i64>,
+) -> Result<()> {
+    authorise(conn, actor, Action::AdministerPlatform).await?;
+    sqlx::query!(
+        "select ops.set_host_limits($1, $2, $3)",
+        host.0,
+        min_free_memory_bytes,
+        min_free_disk_bytes
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(refused)?;
+    let detail =
+        json!({ "min_free_memory_bytes": min_free_memory_bytes, "min_free_disk_bytes": min_free_disk_bytes });
+    record(conn, "host.limits", host, detail).await
+}
+
+/// The functions' refusals as people read them.
+fn refused(error: sqlx::Error) -> Error {
+    match sqlstate(&error).as_deref() {
+        Some("P0002") => Error::not_found("host"),
+        Some("22023") => Error::invalid("limits", Detail::new("host.limits")),
+        _ => error.into(),
+    }
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    action: &str,
+    host: HostId,
+    detail: serde_json::Value,
+) -> Result<()> {
+    let object_id = host.to_string();
+    let entry = audit::Entry { action, object_type: "host", object_id, project: None, detail };
+    audit::record_in_txn(conn, entry).await
 }

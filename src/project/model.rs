@@ -66,6 +66,9 @@ pub struct ProjectSummary {
     pub remote_url: Option<String>,
     /// Why the last fetch from there failed; None when it did not.
     pub fetch_error: Option<String>,
+    /// What a host must have to do its runs.
+    #[serde(default)]
+    pub required_labels: Vec<String>,
     pub branches: i64,
     pub running_environments: i64,
     pub active_runs: i64,

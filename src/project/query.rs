@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<ProjectSummary>> {
     let rows = sqlx::query!(
-        r#"select p.id, p.slug, p.name, p.odoo_series, p.remote_url, p.fetch_error, p.created_at,
+        r#"select p.id, p.slug, p.name, p.odoo_series, p.remote_url, p.fetch_error, p.required_labels,
+               p.created_at,
                (select count(*) from ops.branches b where b.project_id = p.id and b.deleted_at is null) as "branches!",
                (select count(*) from ops.environments e where e.project_id = p.id and e.state = 'running')
                    as "running_environments!",
@@ -24,6 +25,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<ProjectSummary>> {
                 odoo_series: row.odoo_series,
                 remote_url: row.remote_url,
                 fetch_error: row.fetch_error,
+                required_labels: row.required_labels,
                 branches: row.branches,
                 running_environments: row.running_environments,
                 active_runs: row.active_runs,

@@ -3,8 +3,9 @@ use crate::{
     Error, Result, access,
     access::{Action, Actor, authorise},
     audit,
-    error::Detail,
+    error::{Detail, sqlstate},
     git::{GitUrl, Repositories, reconcile_project},
+    host::labels,
     id::ProjectId,
 };
 use sqlx::{PgConnection, PgPool};
@@ -95,4 +96,31 @@ pub async fn create(
     }
     let mut txn = access::begin_as(pool, actor.user_id).await?;
     find_by_slug(&mut txn, actor, &new.slug).await
+}
+
+/// What a host must have to do the project's runs. Those that wait ask for it too; what is under way stays where it is.
+pub async fn set_labels_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: ProjectId,
+    labels: &[String],
+) -> Result<()> {
+    authorise(conn, actor, Action::ConfigureProject(id)).await?;
+    let labels = labels::checked(labels)?;
+    sqlx::query!("select ops.set_project_labels($1, $2)", id.0, &labels)
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(|error| match sqlstate(&error).as_deref() {
+            Some("P0002") => Error::not_found("project"),
+            Some("42501") => Error::forbidden("access.role"),
+            _ => error.into(),
+        })?;
+    let entry = audit::Entry {
+        action: "project.labels",
+        object_type: "project",
+        object_id: id.to_string(),
+        project: Some(id),
+        detail: serde_json::json!({ "labels": labels }),
+    };
+    audit::record_in_txn(conn, entry).await
 }

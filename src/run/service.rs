@@ -127,10 +127,10 @@ pub async fn queue_build_in_txn(conn: &mut PgConnection, actor: &Actor, new: New
         "commit_subject": new.commit.subject,
         "commit_author": new.commit.author,
     });
-    sqlx::query!(
+    let queued = sqlx::query!(
         "insert into ops.runs
-             (id, project_id, branch_id, kind, git_ref, commit_sha, params, serial_key, requested_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             (id, project_id, branch_id, kind, git_ref, commit_sha, params, serial_key, requested_by, requires)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, p.required_labels from ops.projects p where p.id = $2",
         id.0,
         new.project.0,
         new.branch.map(|b| b.0),
@@ -142,7 +142,11 @@ pub async fn queue_build_in_txn(conn: &mut PgConnection, actor: &Actor, new: New
         actor.user_id.0
     )
     .execute(&mut *conn)
-    .await?;
+    .await?
+    .rows_affected();
+    if queued == 0 {
+        return Err(Error::not_found("project"));
+    }
     for run in earlier {
         sqlx::query!(r#"select ops.cancel_run($1, $2) as "run: ()""#, run, id.0)
             .fetch_one(&mut *conn)

@@ -112,7 +112,7 @@ async fn dry_run(
     within: Duration,
 ) -> Result<ExitCode, CliError> {
     let host = match host {
-        Some(name) => Some(worker::named(client, name).await?),
+        Some(name) => Some(worker::named(client, name).await?.id),
         None => None,
     };
     let ids: Vec<ReconcilerRequestId> = client.post("/dry-runs", &DryRunRequest { host }).await?;

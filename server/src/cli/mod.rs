@@ -10,12 +10,14 @@ mod files;
 mod follow;
 mod gc;
 mod joining;
+mod labels;
 mod output;
 mod project;
 mod queue;
 mod run;
 mod schedule;
 mod shell;
+mod size;
 mod status;
 mod terminal;
 mod token;
@@ -89,7 +91,7 @@ pub struct Gc {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Projects: create, list, show.
+    /// Projects: create, list, show, labels.
     Project(Group<project::Command>),
     /// Branches of a project: list, move, on-push.
     Branch(Group<branch::Command>),
@@ -97,9 +99,9 @@ pub enum Command {
     Run(Group<run::Command>),
     /// Environments: create, wait, show, list, password, shell, files, destroy.
     Env(Group<env::Command>),
-    /// The queue of all projects: list, priority.
+    /// The queue of all projects: list, priority, limit.
     Queue(Group<queue::Command>),
-    /// Machines of the installation and their workers: list, drain, confirm, forget, token, join, revoke.
+    /// Machines of the installation and their workers: list, drain, labels, limits, confirm, forget, token, join, revoke.
     Worker(Group<worker::Command>),
     /// What is done again and again: list, create, change, run, history, enable, disable, delete.
     Schedule(Group<schedule::Command>),

@@ -1,8 +1,8 @@
 use super::{
-    CliError, Client,
+    CliError, Client, labels,
     output::{Output, moment, or_dash},
 };
-use crate::http::ProjectRequest;
+use crate::http::{LabelsRequest, ProjectRequest};
 use clap::Subcommand;
 use odooops::project::{ProjectSummary, Slug};
 use std::process::ExitCode;
@@ -24,6 +24,12 @@ pub enum Command {
     List,
     /// One project, by slug or id.
     Show { project: String },
+    /// What a host must have to do the project's runs, those included that wait.
+    Labels {
+        project: String,
+        #[command(flatten)]
+        change: labels::Change,
+    },
 }
 
 pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
@@ -53,6 +59,17 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
             let project: ProjectSummary = client.get(&format!("/projects/{}", segment(&project))).await?;
             output.show(&project, text)?;
         }
+        Command::Labels { project, change } => {
+            let path = format!("/projects/{}", segment(&project));
+            let project: ProjectSummary = match change.labels() {
+                Some(labels) => client.post(&format!("{path}/labels"), &LabelsRequest { labels }).await?,
+                None => client.get(&path).await?,
+            };
+            output.show(&project, |p| match p.required_labels.as_slice() {
+                [] => format!("Runs of {} go to any host.", p.slug),
+                labels => format!("Runs of {} go to hosts with {}.", p.slug, labels::text(labels)),
+            })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,7 +77,7 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
 fn text(p: &ProjectSummary) -> String {
     format!(
         "{} ({})\nid:           {}\nOdoo:         {}\nrepository:   {}\nbranches:     {}\nenvironments: {} running\n\
-         runs:         {} active",
+         runs:         {} active\nlabels:       {}",
         p.name,
         p.slug,
         p.id,
@@ -68,7 +85,8 @@ fn text(p: &ProjectSummary) -> String {
         or_dash(p.remote_url.as_ref().or(Some(&"its own".to_owned()))),
         p.branches,
         p.running_environments,
-        p.active_runs
+        p.active_runs,
+        labels::text(&p.required_labels)
     )
 }
 

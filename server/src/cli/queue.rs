@@ -2,12 +2,15 @@ use super::{
     CliError, Client,
     output::{Output, moment, or_dash},
 };
-use crate::http::PriorityRequest;
+use crate::http::{KindLimitRequest, PriorityRequest};
 use app::admin::words;
 use clap::Subcommand;
 use odooops::{
     id::RunId,
-    run::backlog::{Backlog, Wait},
+    run::{
+        RunKind,
+        backlog::{Backlog, Wait},
+    },
 };
 use std::process::ExitCode;
 
@@ -22,6 +25,27 @@ pub enum Command {
         #[arg(allow_negative_numbers = true)]
         priority: i32,
     },
+    /// Lets only so many runs of a kind be under way at once, on all hosts together.
+    Limit {
+        /// build, test, deploy, backup, restore, clone, upgrade, move or maintenance.
+        #[arg(value_parser = str::parse::<RunKind>)]
+        kind: RunKind,
+        /// 0: none begins. none: as many as workers have places for.
+        #[arg(value_name = "N|none", value_parser = most)]
+        most: Most,
+    },
+}
+
+/// How many at once; None: no limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Most(Option<i32>);
+
+fn most(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most(None));
+    }
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.map(|number| Most(Some(number))).ok_or_else(|| "write a number of 0 or more, or none".to_owned())
 }
 
 pub async fn run(command: Command, client: &Client, output: &Output) -> Result<ExitCode, CliError> {
@@ -38,6 +62,15 @@ pub async fn run(command: Command, client: &Client, output: &Output) -> Result<E
             client.tell(&format!("/runs/{run}/priority"), &PriorityRequest { priority }).await?;
             let done = serde_json::json!({ "run_id": run, "priority": priority });
             output.show(&done, |_| format!("Run {run} has priority {priority}."))?;
+        }
+        Command::Limit { kind, most: Most(max_running) } => {
+            client.tell("/queue/limits", &KindLimitRequest { kind, max_running }).await?;
+            let done = serde_json::json!({ "kind": kind, "max_running": max_running });
+            output.show(&done, |_| match max_running {
+                Some(0) => format!("No run of kind {kind} begins."),
+                Some(most) => format!("At most {most} runs of kind {kind} are under way at once."),
+                None => format!("Runs of kind {kind} have no limit."),
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -65,6 +98,9 @@ fn list(backlog: &Backlog, output: &Output) -> Result<(), CliError> {
         backlog.under_way,
         backlog.waiting
     ));
+    for limit in &backlog.limits {
+        output.note(&format!("At most {} runs of kind {} at once.", limit.max_running, limit.kind));
+    }
     Ok(())
 }
 

@@ -1,15 +1,15 @@
 use super::{
-    CliError, Client, joining,
+    CliError, Client, joining, labels,
     output::{Output, moment, or_dash},
     project::segment,
+    size,
 };
-use crate::http::DrainRequest;
+use crate::http::{DrainRequest, HostLimitsRequest, LabelsRequest};
 use app::admin::words;
 use clap::Subcommand;
 use odooops::{
     config::Config,
     host::{HostView, WorkerView},
-    id::HostId,
 };
 use reqwest::Method;
 use std::process::ExitCode;
@@ -28,6 +28,22 @@ pub enum Command {
     /// Lets a host act again that only reports, because the ops database was restored or its data directory is new.
     /// First look at what it would remove: `ops gc --dry-run --host HOST`.
     Confirm { host: String },
+    /// What a host has, the console's own machine among them, for runs of projects that ask for it.
+    Labels {
+        host: String,
+        #[command(flatten)]
+        change: labels::Change,
+    },
+    /// How much must be free on a host for a run to begin there. Without options they are shown.
+    Limits {
+        host: String,
+        /// Such as 2GiB.
+        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        min_free_memory: Option<i64>,
+        /// Such as 10GiB.
+        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        min_free_disk: Option<i64>,
+    },
     /// Forgets a worker that is silent and holds neither runs nor environments, with its host when no other worker
     /// speaks for that.
     Forget { worker: String },
@@ -80,10 +96,39 @@ pub async fn run(
             })?;
         }
         Command::Confirm { host } => {
-            let id = named(client, &host).await?;
+            let id = named(client, &host).await?.id;
             client.act(Method::POST, &format!("/hosts/{id}/confirm")).await?;
             let done = serde_json::json!({ "host_id": id, "host": host, "confirmed": true });
             output.show(&done, |_| format!("{host} acts again with its next round."))?;
+        }
+        Command::Labels { host, change } => {
+            let mut found = named(client, &host).await?;
+            if let Some(labels) = change.labels() {
+                let path = format!("/hosts/{}/labels", found.id);
+                client.tell(&path, &LabelsRequest { labels }).await?;
+                found = named(client, &host).await?;
+            }
+            let done = serde_json::json!({ "host_id": found.id, "host": host, "labels": found.labels });
+            output.show(&done, |_| format!("{host} has these labels: {}.", labels::text(&found.labels)))?;
+        }
+        Command::Limits { host, min_free_memory, min_free_disk } => {
+            let mut found = named(client, &host).await?;
+            if min_free_memory.is_some() || min_free_disk.is_some() {
+                let request = HostLimitsRequest {
+                    min_free_memory_bytes: min_free_memory,
+                    min_free_disk_bytes: min_free_disk,
+                };
+                client.tell(&format!("/hosts/{}/limits", found.id), &request).await?;
+                found = named(client, &host).await?;
+            }
+            let (memory, disk) = (found.min_free_memory_bytes, found.min_free_disk_bytes);
+            let done = serde_json::json!({
+                "host_id": found.id, "host": host, "min_free_memory_bytes": memory, "min_free_disk_bytes": disk,
+            });
+            output.show(&done, |_| {
+                let (memory, disk) = (words::bytes(memory), words::bytes(disk));
+                format!("Runs begin on {host} while {memory} of memory and {disk} of disk are free.")
+            })?;
         }
         Command::Forget { worker } => {
             client.act(Method::DELETE, &format!("/workers/{}", segment(&worker))).await?;
@@ -95,10 +140,10 @@ pub async fn run(
 }
 
 /// The host of this name.
-pub async fn named(client: &Client, host: &str) -> Result<HostId, CliError> {
+pub async fn named(client: &Client, host: &str) -> Result<HostView, CliError> {
     let hosts: Vec<HostView> = client.get("/hosts").await?;
     let found = hosts.into_iter().find(|known| known.name == host);
-    Ok(found.ok_or(CliError::Usage("there is no host of that name"))?.id)
+    found.ok_or(CliError::Usage("there is no host of that name"))
 }
 
 fn of(free: Option<i64>, total: Option<i64>) -> String {

@@ -22,8 +22,8 @@ mod tests;
 pub use api::Problem;
 pub use api::{
     AdminPassword, CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest,
-    FilesQuery, HostTokenRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest,
-    ProblemBody, ProjectRequest, Queued, Revoked,
+    FilesQuery, HostLimitsRequest, HostTokenRequest, KindLimitRequest, LabelsRequest, LoginLink, MoveRequest,
+    NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued, Revoked,
 };
 pub use auth::{ClientAddress, Identity};
 pub use git::read as read_sources;

@@ -64,6 +64,15 @@ pub struct Queued {
     pub waits: Vec<Wait>,
 }
 
+/// How many runs of a kind may be under way at once, on all hosts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
+pub struct KindLimit {
+    pub kind: RunKind,
+    /// 0: none begins.
+    pub max_running: i32,
+}
+
 /// The queue at one moment: how much there is, and as much of it as one look shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "native", derive(utoipa::ToSchema))]
@@ -72,6 +81,9 @@ pub struct Backlog {
     pub under_way: i64,
     /// How many are queued, shown or not.
     pub waiting: i64,
+    /// Kinds of which only so many may be under way at once.
+    #[serde(default)]
+    pub limits: Vec<KindLimit>,
     /// The first 500: what is under way, then what waits, in the order in which it is taken.
     pub runs: Vec<Queued>,
 }

@@ -1,4 +1,4 @@
-use super::{Backlog, Needs, Queued, waits};
+use super::{Backlog, KindLimit, Needs, Queued, waits};
 use crate::{
     Result,
     branch::{BranchName, Stage},
@@ -49,7 +49,7 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Backlog> {
            limit $1"#,
         limit
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
     // Without a row there is nothing to count either.
     let (under_way, waiting) = rows.first().map_or((0, 0), |row| (row.under_way, row.waiting));
@@ -90,5 +90,37 @@ pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Backlog> {
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Backlog { under_way, waiting, runs })
+    Ok(Backlog { under_way, waiting, limits: limits(conn).await?, runs })
+}
+
+pub async fn limits(conn: &mut PgConnection) -> Result<Vec<KindLimit>> {
+    let limits = sqlx::query_as!(
+        KindLimit,
+        r#"select kind as "kind: RunKind", max_running from ops.kind_limits order by kind"#
+    );
+    Ok(limits.fetch_all(conn).await?)
+}
+
+/// None: as many as workers have slots.
+pub async fn set_limit(conn: &mut PgConnection, kind: RunKind, max: Option<i32>) -> Result<()> {
+    match max {
+        Some(max) => {
+            sqlx::query!(
+                "insert into ops.kind_limits (kind, max_running) values ($1, $2)
+                 on conflict (kind) do update set max_running = excluded.max_running",
+                kind.as_str(),
+                max
+            )
+            .execute(&mut *conn)
+            .await?
+        }
+        None => {
+            sqlx::query!("delete from ops.kind_limits where kind = $1", kind.as_str())
+                .execute(&mut *conn)
+                .await?
+        }
+    };
+    // Workers that waited for the limit look again.
+    sqlx::query!("select pg_notify('ops_run', '')").fetch_one(conn).await?;
+    Ok(())
 }

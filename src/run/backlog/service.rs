@@ -5,6 +5,7 @@ use crate::{
     audit,
     error::{Detail, sqlstate},
     id::{ProjectId, RunId},
+    run::RunKind,
 };
 use serde_json::json;
 use sqlx::PgConnection;
@@ -49,6 +50,29 @@ pub async fn set_priority_in_txn(
         object_id: id.to_string(),
         project: Some(ProjectId(project)),
         detail: json!({ "priority": priority }),
+    };
+    audit::record_in_txn(conn, entry).await
+}
+
+/// How many runs of a kind may be under way at once, on all hosts together. None: as many as workers have slots. What is
+/// under way already goes on.
+pub async fn set_limit_in_txn(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    kind: RunKind,
+    max: Option<i32>,
+) -> Result<()> {
+    authorise(conn, actor, Action::AdministerPlatform).await?;
+    if max.is_some_and(|max| max < 0) {
+        return Err(Error::invalid("max_running", Detail::new("queue.limit")));
+    }
+    query::set_limit(conn, kind, max).await?;
+    let entry = audit::Entry {
+        action: "queue.limit",
+        object_type: "kind",
+        object_id: kind.to_string(),
+        project: None,
+        detail: json!({ "max_running": max }),
     };
     audit::record_in_txn(conn, entry).await
 }

@@ -7,6 +7,7 @@ mod extract;
 mod identity;
 mod inside;
 mod joining;
+mod placement;
 mod platform;
 mod problem;
 mod projects;
@@ -20,6 +21,7 @@ pub use environments::{AdminPassword, EnvironmentRequest, Queued};
 pub use identity::{CreatedToken, LoginLink, NewToken};
 pub use inside::FilesQuery;
 pub use joining::{HostTokenRequest, Revoked};
+pub use placement::{HostLimitsRequest, KindLimitRequest, LabelsRequest};
 pub use platform::{DeletionRequest, DrainRequest, DryRunRequest, PriorityRequest};
 pub use problem::{Problem, ProblemBody};
 pub use projects::ProjectRequest;
@@ -99,6 +101,10 @@ fn described() -> OpenApiRouter<Web> {
         .routes(routes!(inside::files))
         .routes(routes!(joining::create_token))
         .routes(routes!(joining::revoke))
+        .routes(routes!(placement::set_project_labels))
+        .routes(routes!(placement::set_host_labels))
+        .routes(routes!(placement::set_host_limits))
+        .routes(routes!(placement::set_kind_limit))
 }
 
 /// What the API offers, for `openapi.json` and for the test that knows every entry.
