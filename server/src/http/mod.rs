@@ -11,6 +11,7 @@ mod health;
 mod hooks;
 mod live;
 mod origin;
+mod refusals;
 mod shell;
 mod sign_in;
 mod web;
@@ -46,6 +47,7 @@ pub fn console(web: &Web) -> Router {
         .route("/live", get(live::upgrade))
         .nest("/api/v1", api::routes())
         .fallback_service(pages(web))
+        .layer(with(web.clone(), refusals::write_down))
         .layer(with(web.clone(), origin::same_origin))
         .layer(with(web.clone(), auth::by_cookie_or_token))
         // Below, nobody is asked who they are: these tell nothing and change nothing.
@@ -54,11 +56,14 @@ pub fn console(web: &Web) -> Router {
         .layer(with(web.clone(), csp::headers))
         .with_state(web.clone())
         // Identity by token only, bodies of any size, and nothing that a browser would show.
-        .merge(git::router(git::GitHttp::new(
-            web.pool.clone(),
-            web.repositories.clone(),
-            web.config.ops_socket(),
-        )))
+        .merge(
+            git::router(git::GitHttp::new(
+                web.pool.clone(),
+                web.repositories.clone(),
+                web.config.ops_socket(),
+            ))
+            .layer(with(web.clone(), refusals::write_down)),
+        )
 }
 
 /// The same behind the proxy's socket, which says who the client is.
@@ -79,7 +84,7 @@ pub fn socket(web: &Web) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .with_state(web.clone())
-        .merge(hooks::router(hooks))
+        .merge(hooks::router(hooks).layer(with(web.clone(), refusals::write_down)))
 }
 
 /// Pages and server functions, as far as they were built. Without them API and git still work.
