@@ -3,6 +3,8 @@
 //! in a transaction of its own (`refusals`).
 
 mod refusals;
+#[cfg(test)]
+mod tests;
 
 pub use refusals::{Refusal, Refusals, noting};
 pub(crate) use refusals::{note, note_push};

@@ -2,10 +2,10 @@
 //! socket it is the platform administrator. Handlers get `Identity`; pages and server functions find `Actor` and
 //! `Me` among the request's extensions.
 
-use super::{Web, api::Problem, cookie};
+use super::{ClientAddress, Web, api::Problem, cookie};
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts, Request, State},
-    http::{Extensions, HeaderMap, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -16,7 +16,7 @@ use odooops::{
     user::Me,
 };
 use sqlx::{Postgres, Transaction};
-use std::{convert::Infallible, net::IpAddr};
+use std::convert::Infallible;
 
 /// How somebody came in, with what can be checked again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,53 +136,10 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Identity {
     }
 }
 
-/// The address that the request came from: of the TCP connection, or what our proxy says when it brought it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientAddress(pub Option<IpAddr>);
-
-impl ClientAddress {
-    /// On the proxy's socket the last entry of X-Forwarded-For is the proxy's own word; earlier ones are the
-    /// client's and count for nothing.
-    pub fn told_by_proxy(headers: &HeaderMap) -> Self {
-        let last = headers.get_all("x-forwarded-for").iter().next_back();
-        let text = last.and_then(|value| value.to_str().ok()).and_then(|text| text.rsplit(',').next());
-        Self(text.and_then(|text| text.trim().parse().ok()))
-    }
-
-    pub fn of(request: &Extensions) -> Self {
-        request.get::<Self>().copied().unwrap_or_else(|| {
-            let connection = request.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>();
-            Self(connection.map(|info| info.0.ip()))
-        })
-    }
-}
-
-pub async fn address_from_proxy(mut request: Request, next: Next) -> Response {
-    let address = ClientAddress::told_by_proxy(request.headers());
-    request.extensions_mut().insert(address);
-    next.run(request).await
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
-    type Rejection = Infallible;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Infallible> {
-        Ok(Self::of(&parts.extensions))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
-
-    #[test]
-    fn only_the_last_forwarded_address_counts() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(ClientAddress::told_by_proxy(&headers), ClientAddress(None));
-        headers.append("x-forwarded-for", HeaderValue::from_static("10.9.9.9, 192.0.2.1"));
-        headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 192.0.2.7"));
-        assert_eq!(ClientAddress::told_by_proxy(&headers).0, Some("192.0.2.7".parse().unwrap()));
-    }
 
     #[test]
     fn bearer_is_read_in_any_case_and_nothing_else_is() {

@@ -1,6 +1,7 @@
 //! Everything that speaks HTTP. Two doors: what browsers and API clients reach through the proxy, and the server's
 //! own socket, on which everybody is the platform administrator.
 
+mod address;
 mod api;
 mod auth;
 mod console;
@@ -20,13 +21,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use address::ClientAddress;
 pub use api::Problem;
 pub use api::{
     AdminPassword, CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest,
     FilesQuery, HostTokenRequest, LoginLink, MoveRequest, NewToken, OnPushRequest, PriorityRequest,
     ProblemBody, ProjectRequest, Queued, Revoked,
 };
-pub use auth::{ClientAddress, Identity};
+pub use auth::Identity;
 pub use git::read as read_sources;
 pub use web::Web;
 
@@ -68,7 +70,7 @@ pub fn console(web: &Web) -> Router {
 
 /// The same behind the proxy's socket, which says who the client is.
 pub fn console_behind_proxy(web: &Web) -> Router {
-    console(web).layer(from_fn(auth::address_from_proxy))
+    console(web).layer(from_fn(address::from_proxy))
 }
 
 /// What `ops.sock` answers: the API as platform administrator, and git's hooks.

@@ -60,6 +60,7 @@ impl Platform {
         let address = listener.local_addr().unwrap();
         let state = http::git::GitHttp::new(pool.clone(), repositories.clone(), socket.clone());
         let router = http::git::router(state);
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let urls = Urls { scheme: "http".to_owned(), base_domain: "localhost:3000".to_owned() };
         let state = http::hooks::HookState { pool: pool.clone(), repositories: repositories.clone(), urls };
