@@ -2,18 +2,53 @@
 //! stands behind it for what was forgotten.
 
 use crate::{
-    Error, Result,
+    Error, Result, audit,
     branch::Stage,
     id::{BranchId, EnvironmentId, ProjectId, RunId, ScheduleId, UserId},
     user::{Role, Tool},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use std::net::IpAddr;
 
 /// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Actor {
     pub user_id: UserId,
     pub platform_admin: bool,
+    /// From where, as the proxy or the connection told. None on the server's own socket and for the platform itself.
+    pub address: Option<IpAddr>,
+}
+
+/// Whom a transaction speaks for, and from where they asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    user: UserId,
+    address: Option<IpAddr>,
+}
+
+impl From<Actor> for Asker {
+    fn from(actor: Actor) -> Self {
+        Self { user: actor.user_id, address: actor.address }
+    }
+}
+
+impl From<&Actor> for Asker {
+    fn from(actor: &Actor) -> Self {
+        (*actor).into()
+    }
+}
+
+/// Somebody of whom it is not known where they are.
+impl From<UserId> for Asker {
+    fn from(user: UserId) -> Self {
+        Self { user, address: None }
+    }
+}
+
+impl From<(UserId, Option<IpAddr>)> for Asker {
+    fn from((user, address): (UserId, Option<IpAddr>)) -> Self {
+        Self { user, address }
+    }
 }
 
 /// What they ask for, with its object.
@@ -52,18 +87,39 @@ pub enum Action {
     AdministerPlatform,
 }
 
-/// A transaction in which policies see this user. The setting ends with the transaction, so that a pooled
-/// connection cannot carry it into another request.
-pub async fn begin_as(pool: &PgPool, user: UserId) -> Result<Transaction<'static, Postgres>> {
+/// A transaction in which policies see this user, and the audit log where they are. The settings end with the
+/// transaction, so that a pooled connection cannot carry them into another request.
+pub async fn begin_as(pool: &PgPool, asker: impl Into<Asker>) -> Result<Transaction<'static, Postgres>> {
+    let asker = asker.into();
     let mut txn = pool.begin().await?;
-    sqlx::query_scalar!("select set_config('ops.user_id', $1, true)", user.to_string())
-        .fetch_one(&mut *txn)
-        .await?;
+    sqlx::query!(
+        "select set_config('ops.user_id', $1, true), set_config('ops.client_address', $2, true) as address",
+        asker.user.to_string(),
+        asker.address.map(|address| address.to_string()).unwrap_or_default()
+    )
+    .fetch_one(&mut *txn)
+    .await?;
     Ok(txn)
 }
 
-/// Passes or says why not: what the actor cannot see does not exist, what they see but may not do is forbidden.
+/// Passes or says why not: what the actor cannot see does not exist, what they see but may not do is forbidden. A
+/// refusal is noted for the audit log.
 pub async fn authorise(conn: &mut PgConnection, actor: &Actor, action: Action) -> Result<()> {
+    let verdict = decide(conn, actor, action).await;
+    audit::note(actor, action, &verdict);
+    verdict
+}
+
+/// The same for what is only offered: nobody has asked for it yet, so there is no refusal to note.
+pub async fn may(conn: &mut PgConnection, actor: &Actor, action: Action) -> Result<bool> {
+    match decide(conn, actor, action).await {
+        Ok(()) => Ok(true),
+        Err(Error::Forbidden { .. } | Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn decide(conn: &mut PgConnection, actor: &Actor, action: Action) -> Result<()> {
     match action {
         Action::ListProjects => Ok(()),
         Action::CreateProject | Action::AdministerPlatform if actor.platform_admin => Ok(()),
@@ -162,8 +218,9 @@ pub async fn authorise_push(
     what: Pushes,
 ) -> Result<()> {
     authorise(conn, actor, Action::Push(project)).await?;
-    let stage = sqlx::query_scalar!(
-        r#"select stage as "stage: Stage" from ops.branches where project_id = $1 and name = $2 and deleted_at is null"#,
+    let known = sqlx::query!(
+        r#"select id, stage as "stage: Stage" from ops.branches
+           where project_id = $1 and name = $2 and deleted_at is null"#,
         project.0,
         branch
     )
@@ -174,7 +231,11 @@ pub async fn authorise_push(
         // Its environments go with it.
         Pushes::Deletion => Tool::Delete,
     };
-    allow(role_in(conn, project).await?, tool, stage.unwrap_or(Stage::Development))
+    let (id, stage) = known.map(|known| (BranchId(known.id), known.stage)).unzip();
+    let role = role_in(conn, project).await?;
+    let verdict = allow(role, tool, stage.unwrap_or(Stage::Development));
+    audit::note_push(actor, (project, id, branch), what, &verdict);
+    verdict
 }
 
 fn allow(role: Role, tool: Tool, stage: Stage) -> Result<()> {

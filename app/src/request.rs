@@ -27,7 +27,7 @@ impl Visitor {
 
     /// A transaction in which the database's policies see this person.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        access::begin_as(&self.state.pool, self.actor.user_id).await
+        access::begin_as(&self.state.pool, self.actor).await
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     env,
     io::{BufRead, BufReader, Read},
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -47,6 +48,9 @@ pub struct RefUpdate {
 pub struct Push {
     pub project_id: ProjectId,
     pub user_id: UserId,
+    /// From where they push.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
     pub refs: Vec<RefUpdate>,
 }
 
@@ -104,6 +108,7 @@ async fn run(hook: Hook) -> Result<bool, String> {
     let socket = PathBuf::from(variable("OPS_HOOK_SOCKET")?);
     let project_id = variable("OPS_PROJECT_ID")?.parse().map_err(|_| "The project's id is damaged.")?;
     let user_id = variable("OPS_USER_ID")?.parse().map_err(|_| "The user's id is damaged.")?;
+    let address = env::var("OPS_CLIENT_ADDRESS").ok().and_then(|address| address.parse().ok());
     let mut refs = read_refs(std::io::stdin().lock())?;
     if hook == Hook::PreReceive {
         inspect(&mut refs).await.map_err(|error| format!("OdooOps could not look at the push: {error}"))?;
@@ -112,7 +117,7 @@ async fn run(hook: Hook) -> Result<bool, String> {
         Hook::PreReceive => "/internal/hooks/pre-receive",
         Hook::PostReceive => "/internal/hooks/post-receive",
     };
-    let push = Push { project_id, user_id, refs };
+    let push = Push { project_id, user_id, address, refs };
     let asked = tokio::time::timeout(TIMEOUT, ask::<Answer>(&socket, path, &push)).await;
     let answer = asked.map_err(|_| "OdooOps does not answer in time.".to_owned())??;
     for line in &answer.lines {

@@ -1,5 +1,13 @@
-//! The audit trail: who did what to what. Written in the transaction of the act itself, about the user whom it speaks
-//! for.
+//! The audit trail: who did what to what, from where, and what was refused. An act is written in the transaction of
+//! the act itself, about the user whom it speaks for and the address that it came from. A refusal is written after it,
+//! in a transaction of its own (`refusals`).
+
+mod refusals;
+#[cfg(test)]
+mod tests;
+
+pub use refusals::{Refusal, Refusals, noting};
+pub(crate) use refusals::{note, note_push};
 
 use crate::{Result, id::ProjectId};
 use serde_json::Value;

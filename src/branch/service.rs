@@ -80,7 +80,7 @@ pub async fn move_branch(
     target: &Target,
     choice: Option<&BranchName>,
 ) -> Result<Moved> {
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     let decided = decide_in_txn(&mut txn, actor, id, target, choice).await?;
     txn.commit().await?;
     match decided {

@@ -89,7 +89,7 @@ pub async fn connect(
     action: &'static str,
     detail: Value,
 ) -> Result<Option<Whereabouts>> {
-    let mut txn = begin_as(pool, actor.user_id).await?;
+    let mut txn = begin_as(pool, actor).await?;
     authorise(&mut txn, actor, Action::ConnectEnvironment(id)).await?;
     let there = node::query::whereabouts(&mut txn, id).await?;
     let project = sqlx::query_scalar!("select project_id from ops.environments where id = $1", id.0);
@@ -136,7 +136,7 @@ pub async fn begin_shell(
     // Arguments may hold what is nobody's business; which program it was, is.
     let detail = json!({ "session": session, "program": request.program() });
     let there = connect(pool, actor, id, "environment.shell", detail).await?;
-    let mut txn = begin_as(pool, actor.user_id).await?;
+    let mut txn = begin_as(pool, actor).await?;
     let project = sqlx::query_scalar!("select project_id from ops.environments where id = $1", id.0);
     let project = project.fetch_one(&mut *txn).await?.into();
     txn.commit().await?;
@@ -155,7 +155,7 @@ pub async fn begin_reading(
 
 /// Whether somebody may still be in an environment.
 pub async fn may_connect(pool: &PgPool, actor: &Actor, id: EnvironmentId) -> Result<()> {
-    let mut txn = begin_as(pool, actor.user_id).await?;
+    let mut txn = begin_as(pool, actor).await?;
     authorise(&mut txn, actor, Action::ConnectEnvironment(id)).await?;
     Ok(txn.commit().await?)
 }
@@ -163,7 +163,7 @@ pub async fn may_connect(pool: &PgPool, actor: &Actor, id: EnvironmentId) -> Res
 impl ShellSession {
     /// Writes down that it has ended, and why: also of somebody who has no right any more.
     pub async fn end(&self, pool: &PgPool, why: &str, exit_code: Option<i64>) -> Result<()> {
-        let mut txn = begin_as(pool, self.actor.user_id).await?;
+        let mut txn = begin_as(pool, self.actor).await?;
         // Who has lost the project writes into its log no more; the session leads from the one row to the other.
         let role = sqlx::query_scalar!("select ops.project_role($1)", self.project.0);
         let project = role.fetch_one(&mut *txn).await?.map(|_| self.project);

@@ -7,7 +7,7 @@ use super::{
     repository::Repository,
 };
 use crate::id::{ProjectId, UserId};
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 /// The largest pack that a push may send.
@@ -18,6 +18,8 @@ const MAX_PUSH: &str = "2147483648";
 pub struct BackendRequest {
     pub project: ProjectId,
     pub user: UserId,
+    /// From where they ask.
+    pub address: Option<IpAddr>,
     /// `info/refs`, `git-upload-pack` or `git-receive-pack`.
     pub service_path: &'static str,
     pub method: &'static str,
@@ -77,6 +79,9 @@ impl Git {
             if let Some(value) = value {
                 command = command.env(key, value);
             }
+        }
+        if let Some(address) = request.address {
+            command = command.env("OPS_CLIENT_ADDRESS", address.to_string());
         }
         if let Some(length) = request.content_length {
             command = command.env("CONTENT_LENGTH", length.to_string());

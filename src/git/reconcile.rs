@@ -71,7 +71,7 @@ pub async fn ready(
     if repository.exists() {
         return Ok(repository);
     }
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     let known = branch::query::list(&mut txn, project, false).await?;
     txn.commit().await?;
     if known.iter().any(|branch| branch.head.is_some()) {
@@ -100,7 +100,7 @@ pub async fn reconcile_project(
         note_fetch(pool, actor, project, fetched.as_ref().err()).await?;
         fetched?;
     }
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     hold_heads_in_txn(&mut txn, project).await?;
     let known = branch::query::list(&mut txn, project, true).await?;
     let heads = repository.heads().await?;
@@ -127,7 +127,7 @@ async fn note_fetch(
     project: ProjectId,
     error: Option<&GitError>,
 ) -> Result<()> {
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     let error = error.map(|error| error.to_string().chars().take(1000).collect::<String>());
     project::query::set_fetched(&mut txn, project, error.as_deref()).await?;
     Ok(txn.commit().await?)
@@ -172,7 +172,7 @@ async fn reconcile_kind(
 type Project = (ProjectId, Option<String>);
 
 async fn projects(pool: &PgPool, actor: &Actor, kind: Kind) -> Result<Vec<Project>> {
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     let projects = sqlx::query!(
         "select id, remote_url from ops.projects where archived_at is null and (remote_url is not null) = $1 order by id",
         kind == Kind::Following
@@ -268,7 +268,7 @@ async fn lead(pool: &PgPool, repositories: &Repositories, pause: Duration) -> Re
     let user = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#)
         .fetch_one(&mut session)
         .await?;
-    let actor = Actor { user_id: user.into(), platform_admin: true };
+    let actor = Actor { user_id: user.into(), platform_admin: true, address: None };
     let look = async {
         let mut ticks = tokio::time::interval(pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

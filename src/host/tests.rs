@@ -33,7 +33,7 @@ async fn a_host_is_what_its_worker_is() {
         .unwrap();
     let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
     let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-    let actor = Actor { user_id: admin, platform_admin: true };
+    let actor = Actor { user_id: admin, platform_admin: true, address: None };
     let mut txn = access::begin_as(&db.web, admin).await.unwrap();
     let hosts = service::list(&mut txn, &actor).await.unwrap();
     let seen: Vec<_> = hosts.iter().map(|host| (host.name.as_str(), host.state)).collect();
@@ -109,7 +109,7 @@ async fn who_is_silent_and_holds_nothing_may_be_forgotten() {
         .unwrap();
     let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
     let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-    let actor = Actor { user_id: admin, platform_admin: true };
+    let actor = Actor { user_id: admin, platform_admin: true, address: None };
     let mut txn = access::begin_as(&db.web, admin).await.unwrap();
     let hosts = service::list(&mut txn, &actor).await.unwrap();
     let mut offered: Vec<_> = service::workers(&mut txn, &actor)
@@ -197,7 +197,7 @@ async fn a_joined_host_that_is_forgotten_cannot_come_back_by_itself() {
         .unwrap();
     let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
     let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-    let actor = Actor { user_id: admin, platform_admin: true };
+    let actor = Actor { user_id: admin, platform_admin: true, address: None };
     let mut txn = access::begin_as(&db.web, admin).await.unwrap();
     assert!(service::forget_in_txn(&mut txn, &actor, "far").await.unwrap());
     txn.commit().await.unwrap();

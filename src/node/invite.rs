@@ -44,10 +44,10 @@ fn url(config: &Config, listen: SocketAddr) -> String {
 
 /// Cuts a machine off, and then ends what it opened while that was being committed.
 pub async fn revoke(pool: &PgPool, actor: &Actor, name: &str) -> Result<HostId> {
-    let mut txn = begin_as(pool, actor.user_id).await?;
+    let mut txn = begin_as(pool, actor).await?;
     let id = service::revoke_in_txn(&mut txn, actor, name).await?;
     txn.commit().await?;
-    let mut txn = begin_as(pool, actor.user_id).await?;
+    let mut txn = begin_as(pool, actor).await?;
     service::end_sessions(&mut txn, name).await?;
     txn.commit().await?;
     Ok(id)

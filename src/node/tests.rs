@@ -83,7 +83,7 @@ impl Control {
         let door = (db.web.clone(), authority.clone());
         let welcome = move |visitor| welcome(visitor, door.clone(), database.clone());
         tokio::spawn(listener.serve(stop.clone(), welcome));
-        let admin = Actor { user_id: user, platform_admin: true };
+        let admin = Actor { user_id: user, platform_admin: true, address: None };
         Self { db, authority, address, admin, stop, _dir: dir }
     }
 

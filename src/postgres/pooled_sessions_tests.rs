@@ -2,7 +2,10 @@
 //! its user.
 
 use super::{ops, testing::TestDb};
-use crate::{access, id::UserId};
+use crate::{
+    access::{self, Actor},
+    id::UserId,
+};
 use sqlx::{ConnectOptions, Executor, PgPool, Row};
 use std::time::Duration;
 use uuid::Uuid;
@@ -25,8 +28,11 @@ enum End {
 }
 
 async fn end(pool: &PgPool, user: UserId, how: End) {
-    let mut txn = access::begin_as(pool, user).await.unwrap();
+    let address = Some("192.0.2.7".parse().unwrap());
+    let actor = Actor { user_id: user, platform_admin: false, address };
+    let mut txn = access::begin_as(pool, actor).await.unwrap();
     assert_eq!(asks(&mut txn).await, Some(user.0), "{how:?}");
+    assert_eq!(is_at(&mut txn).await.as_deref(), Some("192.0.2.7"), "{how:?}");
     match how {
         End::Commit => txn.commit().await.unwrap(),
         End::Rollback => txn.rollback().await.unwrap(),
@@ -57,6 +63,12 @@ async fn asks(conn: &mut sqlx::PgConnection) -> Option<Uuid> {
     conn.fetch_one("select ops.current_user_id()").await.unwrap().get(0)
 }
 
+async fn is_at(conn: &mut sqlx::PgConnection) -> Option<String> {
+    // As the function that writes the audit log asks.
+    let sql = "select nullif(current_setting('ops.client_address', true), '')";
+    conn.fetch_one(sql).await.unwrap().get(0)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_request_on_the_connection_is_not_taken_for_the_last_one() {
     let db = TestDb::new().await;
@@ -68,11 +80,13 @@ async fn the_next_request_on_the_connection_is_not_taken_for_the_last_one() {
         // Without saying who: nobody.
         let mut conn = pool.acquire().await.unwrap();
         assert_eq!(asks(&mut conn).await, None, "after {how:?}");
+        assert_eq!(is_at(&mut conn).await, None, "after {how:?}");
         pids.push(conn.fetch_one("select pg_backend_pid()").await.unwrap().get::<i32, _>(0));
         drop(conn);
         // Saying so: that one.
         let mut txn = access::begin_as(&pool, other).await.unwrap();
         assert_eq!(asks(&mut txn).await, Some(other.0), "after {how:?}");
+        assert_eq!(is_at(&mut txn).await, None, "after {how:?}");
     }
     // It was one and the same connection, else this proved nothing.
     assert!(pids.windows(2).all(|pair| pair[0] == pair[1]), "{pids:?}");
@@ -91,6 +105,7 @@ async fn a_request_that_is_cancelled_in_the_middle_of_a_query_leaves_nothing_beh
     superuser.execute(sleeping).await.unwrap();
     let mut conn = pool.acquire().await.unwrap();
     assert_eq!(asks(&mut conn).await, None);
+    assert_eq!(is_at(&mut conn).await, None);
 }
 
 /// The setting is the transaction's: one that is made for the session instead would outlive it, and this test sees it.

@@ -19,7 +19,7 @@ pub async fn create_demo(
     repositories: &Repositories,
     actor: &Actor,
 ) -> Result<Option<ProjectSummary>> {
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     authorise(&mut txn, actor, Action::CreateProject).await?;
     let none = list(&mut txn, actor).await?.is_empty();
     let now = sqlx::query_scalar!(r#"select extract(epoch from now())::bigint as "now!""#)
@@ -52,12 +52,12 @@ pub async fn create_demo(
         commit(&feature, Some(&main), "Readme: what this branch is for", now - 600, &trial[..]),
     ];
     repositories.of(project.id).seed(&commits).await?;
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     for (branch, stage) in [(&main, Stage::Production), (&staging, Stage::Staging)] {
         set_first_stage_in_txn(&mut txn, actor, project.id, branch, stage).await?;
     }
     txn.commit().await?;
     reconcile_project(pool, repositories, actor, project.id, None).await?;
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     find_by_slug(&mut txn, actor, &slug).await.map(Some)
 }

@@ -73,12 +73,12 @@ pub async fn create(
     let allow_file = repositories.git().settings().allow_file;
     let remote = new.remote_url.as_deref().map(|url| GitUrl::parse(url, allow_file)).transpose()?;
     if let Some(url) = &remote {
-        let mut txn = access::begin_as(pool, actor.user_id).await?;
+        let mut txn = access::begin_as(pool, actor).await?;
         authorise(&mut txn, actor, Action::CreateProject).await?;
         drop(txn);
         repositories.git().look_at(url).await?;
     }
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     let id = create_in_txn(&mut txn, actor, new).await?;
     txn.commit().await?;
     if let Err(error) = repositories.create(id).await {
@@ -94,7 +94,7 @@ pub async fn create(
         });
         let _ = tokio::time::timeout(FIRST_FETCH, fetch).await;
     }
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     find_by_slug(&mut txn, actor, &new.slug).await
 }
 

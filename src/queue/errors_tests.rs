@@ -260,6 +260,14 @@ const CASES: &[(Who, &str, &str)] = &[
         "ops.restore_backup('{backup}', '{gone}')",
         "55000 wrong state: the environment is destroyed",
     ),
+    (Developer, "ops.audit('{project}', 'x', 'run', '{queued}', '{}')", "fine"),
+    (Stranger, "ops.audit('{project}', 'x', 'run', '{queued}', '{}')", "P0002 unknown project"),
+    (Stranger, "ops.audit('{project}', 'x', 'run', '{queued}', '{}', 'refused')", "fine"),
+    (Stranger, "ops.audit('{unknown}', 'x', 'run', 'no id', null, 'refused')", "fine"),
+    (Stranger, "ops.audit(null, 'x', 'run', '{unknown}', null, 'hidden')", "fine"),
+    (Developer, "ops.audit(null, 'x', 'run', '{queued}', null, 'perhaps')", "22023 an outcome is"),
+    (Developer, "ops.audit(null, 'x', 'run', '{queued}', null, null)", "22023 an outcome is"),
+    (Worker, "ops.audit(null, 'x', 'run', '{queued}', null)", "42501 permission denied"),
     (
         Superuser,
         "ops.restore_backup('{unmade}', '{environment}')",
@@ -359,6 +367,7 @@ async fn every_function_of_the_contract_says_what_is_wrong() {
 async fn every_function_that_a_role_may_call_says_its_errors_and_the_contract_s_are_all_tried() {
     let mut yard = Yard::new().await;
     let contract = [
+        "audit",
         "create_project",
         "queue_run",
         "claim_next_run",

@@ -39,7 +39,7 @@ impl Yard {
         .unwrap();
         let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
         let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-        let actor = Actor { user_id: admin, platform_admin: true };
+        let actor = Actor { user_id: admin, platform_admin: true, address: None };
         Self { db, superuser, actor, project, main }
     }
 

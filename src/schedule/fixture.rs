@@ -44,7 +44,13 @@ impl Yard {
         }
         let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
         let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-        Self { db, superuser, admin: Actor { user_id: admin, platform_admin: true }, project, branch }
+        Self {
+            db,
+            superuser,
+            admin: Actor { user_id: admin, platform_admin: true, address: None },
+            project,
+            branch,
+        }
     }
 
     /// A new person, in the project when there is a role.
@@ -69,11 +75,11 @@ impl Yard {
             .await
             .unwrap();
         }
-        Actor { user_id: id, platform_admin: false }
+        Actor { user_id: id, platform_admin: false, address: None }
     }
 
     pub async fn begin(&self, actor: &Actor) -> Transaction<'static, Postgres> {
-        access::begin_as(&self.db.web, actor.user_id).await.unwrap()
+        access::begin_as(&self.db.web, actor).await.unwrap()
     }
 
     pub async fn create(&self, actor: &Actor, new: &NewSchedule) -> Result<ScheduleId> {

@@ -21,7 +21,7 @@ impl Yard {
         superuser.execute("insert into ops.projects (slug, name) values ('shop', 'Shop')").await.unwrap();
         let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
         let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-        Self { db, superuser, admin: Actor { user_id: admin, platform_admin: true } }
+        Self { db, superuser, admin: Actor { user_id: admin, platform_admin: true, address: None } }
     }
 
     async fn status(&self) -> Status {

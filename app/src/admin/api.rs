@@ -123,7 +123,7 @@ pub async fn invite_host(name: String, labels: String) -> Result<Invitation, Fau
             let name = Some(name.trim()).filter(|name| !name.is_empty());
             let labels: Vec<_> =
                 labels.split([',', ' ']).filter(|label| !label.is_empty()).map(str::to_owned).collect();
-            let mut txn = odooops::access::begin_as(&state.pool, actor.user_id).await?;
+            let mut txn = odooops::access::begin_as(&state.pool, actor).await?;
             let made =
                 odooops::node::invite::invite_in_txn(&mut txn, &actor, &state.config, name, &labels).await?;
             txn.commit().await?;
@@ -140,7 +140,7 @@ pub async fn revoke_host(name: String, repeat: Option<String>) -> Result<(), Fau
     answer(
         async {
             let Visitor { state, actor } = Visitor::require()?;
-            let mut txn = odooops::access::begin_as(&state.pool, actor.user_id).await?;
+            let mut txn = odooops::access::begin_as(&state.pool, actor).await?;
             let hosts = host::service::list(&mut txn, &actor).await?;
             drop(txn);
             let asks = |host: &HostView| host.name == name && host.production_environments > 0;

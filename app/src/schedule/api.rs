@@ -4,7 +4,7 @@ use crate::{codec::Json, error::Fault};
 use leptos::{prelude::*, server_fn::codec::GetUrl};
 #[cfg(feature = "ssr")]
 use odooops::{
-    access::{Action, Actor, authorise},
+    access::{Action, Actor, may},
     branch::Stage,
     project,
     schedule::{NewSchedule, ScheduleChange, Work, service},
@@ -53,12 +53,12 @@ async fn load(
         Some(slug) => {
             let project = project::service::resolve(conn, actor, slug).await?;
             let branches = odooops::branch::query::list(conn, project, false).await?;
-            let may = branches.into_iter().filter(|branch| branch.stage != Stage::Production);
-            (Some(project), may.map(|branch| branch.name).collect())
+            let open = branches.into_iter().filter(|branch| branch.stage != Stage::Production);
+            (Some(project), open.map(|branch| branch.name).collect())
         }
         None => (None, Vec::new()),
     };
-    let may_change = authorise(conn, actor, Action::CreateSchedule(project)).await.is_ok();
+    let may_change = may(conn, actor, Action::CreateSchedule(project)).await?;
     Ok(Schedules { schedules, may_change, project_id: project, branches })
 }
 

@@ -2,7 +2,7 @@
 //! socket it is the platform administrator. Handlers get `Identity`; pages and server functions find `Actor` and
 //! `Me` among the request's extensions.
 
-use super::{Web, api::Problem, cookie};
+use super::{ClientAddress, Web, api::Problem, cookie};
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
@@ -16,7 +16,7 @@ use odooops::{
     user::Me,
 };
 use sqlx::{Postgres, Transaction};
-use std::{convert::Infallible, net::IpAddr};
+use std::convert::Infallible;
 
 /// How somebody came in, with what can be checked again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,22 +32,23 @@ pub enum Door {
 pub struct Identity {
     pub me: Me,
     pub door: Door,
+    pub address: ClientAddress,
 }
 
 impl Identity {
     pub fn actor(&self) -> Actor {
-        Actor { user_id: self.me.id, platform_admin: self.me.platform_admin }
+        Actor { user_id: self.me.id, platform_admin: self.me.platform_admin, address: self.address.0 }
     }
 
     /// A transaction that acts as this person.
     pub async fn begin(&self, web: &Web) -> Result<Transaction<'static, Postgres>> {
-        begin_as(&web.pool, self.me.id).await
+        begin_as(&web.pool, self.actor()).await
     }
 
     /// The same person as the database knows them now; `Unauthenticated` when session or token ended.
     pub async fn again(&self, web: &Web) -> Result<Self> {
         let me = holder(web, self.door).await?.ok_or(Error::Unauthenticated)?;
-        if me.id == self.me.id { Ok(Self { me, door: self.door }) } else { Err(Error::Unauthenticated) }
+        if me.id == self.me.id { Ok(Self { me, ..self.clone() }) } else { Err(Error::Unauthenticated) }
     }
 }
 
@@ -70,15 +71,15 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-async fn identify(web: &Web, headers: &HeaderMap) -> Result<Option<Identity>> {
+async fn identify(web: &Web, headers: &HeaderMap, address: ClientAddress) -> Result<Option<Identity>> {
     if let Some(token) = bearer(headers) {
         let door = Door::Token(Fingerprint::of(token));
         let me = holder(web, door).await?.ok_or(Error::Unauthenticated)?;
-        return Ok(Some(Identity { me, door }));
+        return Ok(Some(Identity { me, door, address }));
     }
     let Some(session) = cookie::session(web, headers) else { return Ok(None) };
     let door = Door::Session(session);
-    Ok(holder(web, door).await?.map(|me| Identity { me, door }))
+    Ok(holder(web, door).await?.map(|me| Identity { me, door, address }))
 }
 
 fn known(request: &mut Request, identity: Identity) {
@@ -90,7 +91,7 @@ fn known(request: &mut Request, identity: Identity) {
 
 /// Finds out who asks, on what browsers and API clients reach. Lets strangers pass: each entry decides.
 pub async fn by_cookie_or_token(State(web): State<Web>, mut request: Request, next: Next) -> Response {
-    match identify(&web, request.headers()).await {
+    match identify(&web, request.headers(), ClientAddress::of(request.extensions())).await {
         Ok(Some(identity)) => known(&mut request, identity),
         Ok(None) => {}
         Err(error) => return Problem(error).into_response(),
@@ -112,7 +113,9 @@ pub async fn sign_in_first(request: Request, next: Next) -> Response {
 /// Everybody on the server's own socket is the platform administrator.
 pub async fn by_socket(State(web): State<Web>, mut request: Request, next: Next) -> Response {
     match holder(&web, Door::Socket).await {
-        Ok(Some(me)) => known(&mut request, Identity { me, door: Door::Socket }),
+        Ok(Some(me)) => {
+            known(&mut request, Identity { me, door: Door::Socket, address: ClientAddress(None) })
+        }
         Ok(None) => {}
         Err(error) => return Problem(error).into_response(),
     }
@@ -133,50 +136,10 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Identity {
     }
 }
 
-/// The address that the request came from: of the TCP connection, or what our proxy says when it brought it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientAddress(pub Option<IpAddr>);
-
-impl ClientAddress {
-    /// On the proxy's socket the last entry of X-Forwarded-For is the proxy's own word; earlier ones are the
-    /// client's and count for nothing.
-    pub fn told_by_proxy(headers: &HeaderMap) -> Self {
-        let last = headers.get_all("x-forwarded-for").iter().next_back();
-        let text = last.and_then(|value| value.to_str().ok()).and_then(|text| text.rsplit(',').next());
-        Self(text.and_then(|text| text.trim().parse().ok()))
-    }
-}
-
-pub async fn address_from_proxy(mut request: Request, next: Next) -> Response {
-    let address = ClientAddress::told_by_proxy(request.headers());
-    request.extensions_mut().insert(address);
-    next.run(request).await
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
-    type Rejection = Infallible;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Infallible> {
-        let connection = || {
-            let info = parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>();
-            Self(info.map(|info| info.0.ip()))
-        };
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or_else(connection))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
-
-    #[test]
-    fn only_the_last_forwarded_address_counts() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(ClientAddress::told_by_proxy(&headers), ClientAddress(None));
-        headers.append("x-forwarded-for", HeaderValue::from_static("10.9.9.9, 192.0.2.1"));
-        headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 192.0.2.7"));
-        assert_eq!(ClientAddress::told_by_proxy(&headers).0, Some("192.0.2.7".parse().unwrap()));
-    }
 
     #[test]
     fn bearer_is_read_in_any_case_and_nothing_else_is() {

@@ -3,7 +3,7 @@
 //!
 //! Mount it outside of compression and body limits: packs are compressed already and may be large.
 
-use super::hooks::words;
+use super::{ClientAddress, hooks::words};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -26,6 +26,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use std::{
     io,
+    net::IpAddr,
     path::PathBuf,
     pin::pin,
     sync::{Arc, LazyLock},
@@ -135,7 +136,8 @@ async fn serve(
     method: &'static str,
     request: Request<Body>,
 ) -> Response {
-    let (project, actor) = match admit(state, repository, request.headers()).await {
+    let address = ClientAddress::of(request.extensions());
+    let (project, actor) = match admit(state, repository, request.headers(), address).await {
         Ok(admitted) => admitted,
         Err(error) => return refusal(&error),
     };
@@ -145,7 +147,14 @@ async fn serve(
             "Too many fetches and pushes at once. Please try again.",
         );
     };
-    let cgi = match backend_request(&state.hook_socket, project, actor.user_id, service, method, &request) {
+    let cgi = match backend_request(
+        &state.hook_socket,
+        project,
+        (actor.user_id, actor.address),
+        service,
+        method,
+        &request,
+    ) {
         Ok(cgi) => cgi,
         Err(response) => return *response,
     };
@@ -160,7 +169,12 @@ async fn serve(
 }
 
 /// Who is there, and whether they may.
-async fn admit(state: &GitHttp, repository: &str, headers: &HeaderMap) -> Result<(ProjectId, Actor), Error> {
+async fn admit(
+    state: &GitHttp,
+    repository: &str,
+    headers: &HeaderMap,
+    address: ClientAddress,
+) -> Result<(ProjectId, Actor), Error> {
     let token = token(headers).ok_or(Error::Unauthenticated)?;
     let mut txn = state.pool.begin().await?;
     let (me, _) = session::service::holder_of_token(&mut txn, Fingerprint::of(&token))
@@ -168,10 +182,10 @@ async fn admit(state: &GitHttp, repository: &str, headers: &HeaderMap) -> Result
         .ok_or(Error::Unauthenticated)?;
     // The use of the token is noted even when nothing comes of it.
     txn.commit().await?;
-    let actor = Actor { user_id: me.id, platform_admin: me.platform_admin };
+    let actor = Actor { user_id: me.id, platform_admin: me.platform_admin, address: address.0 };
     let slug = repository.strip_suffix(".git").and_then(|slug| Slug::parse(slug).ok());
     let slug = slug.ok_or(Error::not_found("project"))?;
-    let mut txn = access::begin_as(&state.pool, actor.user_id).await?;
+    let mut txn = access::begin_as(&state.pool, actor).await?;
     let project = project::service::resolve(&mut txn, &actor, &slug).await?;
     // Sources are for those who work on them: viewers see history and status only.
     access::authorise(&mut txn, &actor, Action::Push(project)).await?;
@@ -209,7 +223,8 @@ pub async fn read(
     let method = if is_post { "POST" } else { "GET" };
     // Reading runs no hook.
     let no_hooks = std::path::Path::new("/nonexistent");
-    let cgi = match backend_request(no_hooks, project, nobody, Service::UploadPack, method, &request) {
+    let cgi = match backend_request(no_hooks, project, (nobody, None), Service::UploadPack, method, &request)
+    {
         Ok(cgi) => cgi,
         Err(response) => return *response,
     };
@@ -226,7 +241,7 @@ pub async fn read(
 fn backend_request(
     hook_socket: &std::path::Path,
     project: ProjectId,
-    user: UserId,
+    (user, address): (UserId, Option<IpAddr>),
     service: Service,
     method: &'static str,
     request: &Request<Body>,
@@ -249,6 +264,7 @@ fn backend_request(
     Ok(BackendRequest {
         project,
         user,
+        address,
         service_path: match (is_post, service) {
             (false, _) => "info/refs",
             (true, service) => service.name(),

@@ -58,9 +58,9 @@ fn failed(error: &Error) -> Reply {
 
 /// The transaction acts as the person who pushes.
 async fn begin(state: &HookState, push: &Push) -> Result<(Transaction<'static, Postgres>, Actor), Error> {
-    let mut txn = access::begin_as(&state.pool, push.user_id).await?;
+    let mut txn = access::begin_as(&state.pool, (push.user_id, push.address)).await?;
     let me = odooops::user::query::me(&mut txn, push.user_id).await?;
-    Ok((txn, Actor { user_id: me.id, platform_admin: me.platform_admin }))
+    Ok((txn, Actor { user_id: me.id, platform_admin: me.platform_admin, address: push.address }))
 }
 
 /// One line for each ref that may not be pushed.

@@ -1,6 +1,7 @@
 //! Everything that speaks HTTP. Two doors: what browsers and API clients reach through the proxy, and the server's
 //! own socket, on which everybody is the platform administrator.
 
+mod address;
 mod api;
 mod auth;
 mod console;
@@ -11,6 +12,7 @@ mod health;
 mod hooks;
 mod live;
 mod origin;
+mod refusals;
 mod shell;
 mod sign_in;
 mod web;
@@ -19,13 +21,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use address::ClientAddress;
 pub use api::Problem;
 pub use api::{
     AdminPassword, CreatedToken, DeletionRequest, DrainRequest, DryRunRequest, EnvironmentRequest,
     FilesQuery, HostLimitsRequest, HostTokenRequest, KindLimitRequest, LabelsRequest, LoginLink, MoveRequest,
     NewToken, OnPushRequest, PriorityRequest, ProblemBody, ProjectRequest, Queued, Revoked,
 };
-pub use auth::{ClientAddress, Identity};
+pub use auth::Identity;
 pub use git::read as read_sources;
 pub use web::Web;
 
@@ -46,6 +49,7 @@ pub fn console(web: &Web) -> Router {
         .route("/live", get(live::upgrade))
         .nest("/api/v1", api::routes())
         .fallback_service(pages(web))
+        .layer(with(web.clone(), refusals::write_down))
         .layer(with(web.clone(), origin::same_origin))
         .layer(with(web.clone(), auth::by_cookie_or_token))
         // Below, nobody is asked who they are: these tell nothing and change nothing.
@@ -54,16 +58,19 @@ pub fn console(web: &Web) -> Router {
         .layer(with(web.clone(), csp::headers))
         .with_state(web.clone())
         // Identity by token only, bodies of any size, and nothing that a browser would show.
-        .merge(git::router(git::GitHttp::new(
-            web.pool.clone(),
-            web.repositories.clone(),
-            web.config.ops_socket(),
-        )))
+        .merge(
+            git::router(git::GitHttp::new(
+                web.pool.clone(),
+                web.repositories.clone(),
+                web.config.ops_socket(),
+            ))
+            .layer(with(web.clone(), refusals::write_down)),
+        )
 }
 
 /// The same behind the proxy's socket, which says who the client is.
 pub fn console_behind_proxy(web: &Web) -> Router {
-    console(web).layer(from_fn(auth::address_from_proxy))
+    console(web).layer(from_fn(address::from_proxy))
 }
 
 /// What `ops.sock` answers: the API as platform administrator, and git's hooks.
@@ -79,7 +86,7 @@ pub fn socket(web: &Web) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .with_state(web.clone())
-        .merge(hooks::router(hooks))
+        .merge(hooks::router(hooks).layer(with(web.clone(), refusals::write_down)))
 }
 
 /// Pages and server functions, as far as they were built. Without them API and git still work.

@@ -1,7 +1,7 @@
 //! One-time sign-in links. Opening the link shows a page whose form redeems it: mail scanners and link previews
 //! follow links but post nothing, so they cannot spend it. A script presses the button for people.
 
-use super::{Web, api::Problem, auth::ClientAddress, cookie};
+use super::{ClientAddress, Web, api::Problem, cookie};
 use app::say;
 use axum::{
     Extension, Form,

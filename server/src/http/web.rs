@@ -2,6 +2,7 @@ use super::live::Hub;
 use app::state::{AppState, Site};
 use axum::extract::FromRef;
 use odooops::{
+    audit::Refusals,
     config::Config,
     git::Repositories,
     node::{Authority, NodeError, Reach},
@@ -20,6 +21,7 @@ pub struct Web {
     pub urls: Arc<Urls>,
     pub site: Arc<Site>,
     pub live: Hub,
+    pub refusals: Refusals,
     /// Set when the process is asked to end: sockets and streams close, the browser comes back to the next one.
     pub ending: CancellationToken,
 }
@@ -40,6 +42,7 @@ impl Web {
         };
         let urls = Urls::of(&config);
         Self {
+            refusals: Refusals::new(pool.clone()),
             pool,
             repositories,
             urls: Arc::new(urls),

@@ -60,6 +60,7 @@ impl Platform {
         let address = listener.local_addr().unwrap();
         let state = http::git::GitHttp::new(pool.clone(), repositories.clone(), socket.clone());
         let router = http::git::router(state);
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let urls = Urls { scheme: "http".to_owned(), base_domain: "localhost:3000".to_owned() };
         let state = http::hooks::HookState { pool: pool.clone(), repositories: repositories.clone(), urls };
@@ -94,7 +95,7 @@ impl Platform {
         let mut txn = access::begin_as(&self.pool, id).await.unwrap();
         let (_, secret) = session::service::create_token(&mut txn, "test", None).await.unwrap();
         txn.commit().await.unwrap();
-        (Actor { user_id: id, platform_admin: false }, secret.expose().to_owned())
+        (Actor { user_id: id, platform_admin: false, address: None }, secret.expose().to_owned())
     }
 
     /// The administrator whom the reconciler acts as.
@@ -102,7 +103,7 @@ impl Platform {
         let mut txn = self.pool.begin().await.unwrap();
         let me = session::service::platform_administrator(&mut txn).await.unwrap();
         txn.commit().await.unwrap();
-        Actor { user_id: me.id, platform_admin: me.platform_admin }
+        Actor { user_id: me.id, platform_admin: me.platform_admin, address: None }
     }
 
     pub fn url(&self, token: &str) -> String {

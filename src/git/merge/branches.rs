@@ -34,7 +34,7 @@ pub async fn merge_branches(
     from: BranchId,
     into: BranchId,
 ) -> Result<MergeDone> {
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     authorise(&mut txn, actor, Action::Merge { from, into }).await?;
     let (project, from, into) = names(&mut txn, from, into).await?;
     let author = author(&mut txn, actor).await?;
@@ -59,7 +59,7 @@ pub async fn preview_merge(
     from: BranchId,
     into: BranchId,
 ) -> Result<branch::MergePreview> {
-    let mut txn = access::begin_as(pool, actor.user_id).await?;
+    let mut txn = access::begin_as(pool, actor).await?;
     authorise(&mut txn, actor, Action::Merge { from, into }).await?;
     let (project, from, into) = names(&mut txn, from, into).await?;
     let author = Author::platform();

@@ -187,7 +187,7 @@ impl Yard {
         let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
         let admin = UserId(admin.fetch_one(&mut self.superuser().await).await.unwrap());
         let txn = access::begin_as(&self.db.web, admin).await.unwrap();
-        (Actor { user_id: admin, platform_admin: true }, txn)
+        (Actor { user_id: admin, platform_admin: true, address: None }, txn)
     }
 
     /// A run that ended.

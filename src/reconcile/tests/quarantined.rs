@@ -103,7 +103,7 @@ async fn docker_time_deletes_all_but_productions_and_a_person_deletes_that_by_it
     assert_eq!(refused.status(), 403);
     drop(txn);
     yard.quiet_round().await;
-    let mut txn = access::begin_as(&yard.db.web, actor.user_id).await.unwrap();
+    let mut txn = access::begin_as(&yard.db.web, actor).await.unwrap();
     service::delete_quarantined_in_txn(&mut txn, &actor, id, &name).await.unwrap();
     txn.commit().await.unwrap();
     yard.round().await;

@@ -134,7 +134,7 @@ impl Yard {
             .unwrap();
         let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
         let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
-        Self { db, admin: Actor { user_id: admin, platform_admin: true } }
+        Self { db, admin: Actor { user_id: admin, platform_admin: true, address: None } }
     }
 
     async fn list(&self) -> Vec<Queued> {

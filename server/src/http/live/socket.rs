@@ -8,7 +8,7 @@ use super::{
 use app::live::{ToBrowser, ToServer, Topic};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures::{SinkExt, StreamExt, stream::SplitSink};
-use odooops::Error;
+use odooops::{Error, audit};
 use std::{collections::HashMap, pin::pin, time::Duration};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
@@ -147,7 +147,9 @@ impl Socket {
         if self.subscriptions.len() >= MOST_SUBSCRIPTIONS && !self.subscriptions.contains_key(&topic) {
             return Err(End::Refused);
         }
-        match self.may_look(topic).await {
+        let (verdict, refused) = audit::noting(self.may_look(topic)).await;
+        self.web.refusals.write_down(refused, "GET /live");
+        match verdict {
             Ok(()) => {}
             // Nothing was decided: the browser asks again when it has come back.
             Err(Error::Unavailable { .. } | Error::Internal { .. }) => return Err(End::Restart),

@@ -9,6 +9,7 @@ mod inside;
 mod joining;
 mod live;
 mod matrix;
+mod refusals;
 mod session;
 mod streams;
 
