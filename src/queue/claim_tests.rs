@@ -8,15 +8,15 @@ use crate::{
 };
 use sqlx::{ConnectOptions, Executor, PgConnection, postgres::PgListener};
 
-const GIB: i64 = 1024 * 1024 * 1024;
+pub(super) const GIB: i64 = 1024 * 1024 * 1024;
 
-struct Yard {
-    db: TestDb,
-    superuser: PgConnection,
+pub(super) struct Yard {
+    pub(super) db: TestDb,
+    pub(super) superuser: PgConnection,
 }
 
 impl Yard {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let db = TestDb::new().await;
         let mut superuser = db.superuser_options().connect().await.unwrap();
         sqlx::query!(
@@ -29,11 +29,11 @@ impl Yard {
         Self { db, superuser }
     }
 
-    async fn queue(&mut self) -> RunId {
+    pub(super) async fn queue(&mut self) -> RunId {
         self.queue_kind(RunKind::Build).await
     }
 
-    async fn queue_kind(&mut self, kind: RunKind) -> RunId {
+    pub(super) async fn queue_kind(&mut self, kind: RunKind) -> RunId {
         let id = sqlx::query_scalar!(
             r#"select ops.queue_run('shop', $1, 'refs/heads/main', 'abcdef0') as "id!""#,
             kind.as_str()
@@ -42,7 +42,7 @@ impl Yard {
     }
 
     /// A worker of a host of its own with that much memory free.
-    async fn worker(&mut self, name: &str, capacity: i32, free: i64) -> HostId {
+    pub(super) async fn worker(&mut self, name: &str, capacity: i32, free: i64) -> HostId {
         let mut conn = self.db.worker.acquire().await.unwrap();
         let kinds = [RunKind::Build, RunKind::Backup];
         let new = Registration { worker: name, host: name, version: "1", capacity, kinds: &kinds };
@@ -58,18 +58,18 @@ impl Yard {
         host
     }
 
-    async fn claim(&self, worker: &str) -> Option<RunId> {
+    pub(super) async fn claim(&self, worker: &str) -> Option<RunId> {
         let mut conn = self.db.worker.acquire().await.unwrap();
         claim(&mut conn, worker).await.unwrap().map(|claim| claim.id)
     }
 
-    async fn hindrance(&mut self, worker: &str) -> Option<String> {
+    pub(super) async fn hindrance(&mut self, worker: &str) -> Option<String> {
         let why = sqlx::query_scalar!("select ops.worker_hindrance($1)", worker);
         why.fetch_one(&mut self.superuser).await.unwrap()
     }
 
     /// As if it had waited so long, and the floor had been looked after meanwhile.
-    async fn age(&mut self, run: RunId, seconds: f64) {
+    pub(super) async fn age(&mut self, run: RunId, seconds: f64) {
         sqlx::query!(
             "update ops.runs set queued_at = queued_at - make_interval(secs => $2) where id = $1",
             run.0,

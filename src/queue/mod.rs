@@ -10,6 +10,8 @@ mod life_model;
 #[cfg(test)]
 mod life_tests;
 #[cfg(test)]
+mod placement_tests;
+#[cfg(test)]
 mod testing;
 
 use crate::{

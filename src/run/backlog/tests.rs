@@ -1,4 +1,4 @@
-use super::{Backlog, Needs, Queued, Wait, service, waits};
+use super::{Backlog, KindLimit, Needs, Queued, Wait, service, waits};
 use crate::{
     Error,
     access::{self, Actor},
@@ -146,6 +146,13 @@ impl Yard {
         service::list(&mut txn, &self.admin).await.unwrap()
     }
 
+    async fn limit(&self, actor: &Actor, kind: RunKind, max: Option<i32>) -> Result<(), Error> {
+        let mut txn = access::begin_as(&self.db.web, actor.user_id).await.unwrap();
+        service::set_limit_in_txn(&mut txn, actor, kind, max).await?;
+        txn.commit().await.unwrap();
+        Ok(())
+    }
+
     async fn prioritise(&self, run: RunId, priority: i32) -> Result<(), Error> {
         let mut txn = access::begin_as(&self.db.web, self.admin.user_id).await.unwrap();
         service::set_priority_in_txn(&mut txn, &self.admin, run, priority).await?;
@@ -212,4 +219,28 @@ async fn priority_is_for_what_still_waits() {
     let audited = sqlx::query_scalar!("select detail from ops.audit_log where action = 'run.priority'");
     let audited = audited.fetch_all(&mut superuser).await.unwrap();
     assert_eq!(audited, [serde_json::json!({ "priority": 50 })]);
+}
+
+#[tokio::test]
+async fn limits_of_kinds_are_set_lifted_and_shown() {
+    let yard = Yard::new().await;
+    let limit = |kind, max_running| KindLimit { kind, max_running };
+    assert_eq!(yard.backlog().await.limits, [limit(RunKind::Test, 1)]);
+    yard.limit(&yard.admin, RunKind::Test, Some(2)).await.unwrap();
+    yard.limit(&yard.admin, RunKind::Backup, Some(0)).await.unwrap();
+    let seen = yard.backlog().await;
+    assert_eq!(seen.limits, [limit(RunKind::Backup, 0), limit(RunKind::Test, 2)]);
+    assert_eq!(seen.runs[4].waits, [Wait::Worker], "the limit is not reached any more");
+    for _ in 0..2 {
+        yard.limit(&yard.admin, RunKind::Test, None).await.unwrap();
+    }
+    assert_eq!(yard.backlog().await.limits, [limit(RunKind::Backup, 0)]);
+    let refused = yard.limit(&yard.admin, RunKind::Test, Some(-1)).await.unwrap_err();
+    assert_eq!(refused.detail().unwrap().code, "queue.limit");
+    let person = Actor { platform_admin: false, ..yard.admin };
+    let refused = yard.limit(&person, RunKind::Test, Some(1)).await.unwrap_err();
+    assert!(matches!(refused, Error::Forbidden { .. }), "{refused}");
+    let mut superuser = yard.db.superuser_options().connect().await.unwrap();
+    let audited = sqlx::query_scalar!("select count(*) from ops.audit_log where action = 'queue.limit'");
+    assert_eq!(audited.fetch_one(&mut superuser).await.unwrap(), Some(4));
 }

@@ -2,6 +2,7 @@
 //! afterwards, and how it ends.
 
 mod gc;
+mod placement;
 mod platform;
 mod projects;
 mod runs;
@@ -136,9 +137,10 @@ fn is(code: &ExitCode, number: u8) -> bool {
 /// It needs two machines: its tests are those of `odooops::node::join`.
 const ELSEWHERE: [&str; 1] = ["ops worker join"];
 
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 6] = [
     include_str!("inside.rs"),
     include_str!("command_line/gc.rs"),
+    include_str!("command_line/placement.rs"),
     include_str!("command_line/platform.rs"),
     include_str!("command_line/projects.rs"),
     include_str!("command_line/runs.rs"),
