@@ -66,6 +66,7 @@ fn named(action: Action) -> (&'static str, &'static str, Option<Uuid>) {
         Action::CreateProject => ("project.create", "project", None),
         Action::ViewProject(id) => ("project.view", "project", Some(id.0)),
         Action::Push(id) => ("branch.push", "project", Some(id.0)),
+        Action::ConfigureProject(id) => ("project.configure", "project", Some(id.0)),
         Action::MoveBranch { branch: id, .. } => ("branch.move", branch, Some(id.0)),
         Action::Merge { into, .. } => ("branch.merge", branch, Some(into.0)),
         Action::Rebuild(id) => ("branch.rebuild", branch, Some(id.0)),

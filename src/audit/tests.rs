@@ -90,9 +90,8 @@ async fn nonsense_for_an_address_is_none_and_stops_nothing() {
         ("999.1.1.1", None),
     ] {
         let mut txn = begin_as(&yard.db.web, actor).await.unwrap();
-        sqlx::query("select set_config('ops.client_address', $1, true)")
-            .bind(told)
-            .execute(&mut *txn)
+        sqlx::query!("select set_config('ops.client_address', $1, true)", told)
+            .fetch_one(&mut *txn)
             .await
             .unwrap();
         let project = Some(yard.project);
@@ -100,8 +99,8 @@ async fn nonsense_for_an_address_is_none_and_stops_nothing() {
             Entry { action: "x", object_type: "y", object_id: told.to_owned(), project, detail: json!({}) };
         record_in_txn(&mut txn, entry).await.unwrap();
         txn.commit().await.unwrap();
-        let row = sqlx::query("select address from ops.audit_log where object_id = $1").bind(told);
-        let address: Option<String> = row.fetch_one(&mut yard.superuser).await.unwrap().get(0);
+        let row = sqlx::query_scalar!("select address from ops.audit_log where object_id = $1", told);
+        let address = row.fetch_one(&mut yard.superuser).await.unwrap();
         assert_eq!(address.as_deref(), written, "{told}");
     }
 }

@@ -34,8 +34,10 @@ async fn a_push_is_recorded_and_can_be_cloned() {
     work.ok(&["push", "origin", ":feature/x"]);
     assert_eq!(platform.board().await.len(), 1);
     // The hooks, which are other processes, know from where it was pushed.
-    let sql = "select distinct action || ' ' || coalesce(address, '?') from ops.audit_log order by 1";
-    let audited: Vec<String> = sqlx::query_scalar(sql).fetch_all(&platform.owner).await.unwrap();
+    let audited = sqlx::query_scalar!(
+        r#"select distinct action || ' ' || coalesce(address, '?') as "row!" from ops.audit_log order by 1"#
+    );
+    let audited = audited.fetch_all(&platform.owner).await.unwrap();
     assert_eq!(audited, ["branch.delete 127.0.0.1", "branch.push 127.0.0.1"]);
 }
 

@@ -25,16 +25,16 @@ async fn ask(f: &Fixture, who: Who, method: Method, path: &str, body: Option<Val
 
 /// Everything in the log, oldest first: outcome, action, object, address and detail.
 async fn log(f: &Fixture) -> Vec<(Who, Value)> {
-    let rows = sqlx::query_as::<_, (uuid::Uuid, Value)>(
-        "select user_id, jsonb_build_object('outcome', outcome, 'action', action, 'type', object_type,
-             'object', object_id, 'project', project_id, 'address', address, 'detail', detail)
-         from ops.audit_log order by id",
+    let rows = sqlx::query!(
+        r#"select user_id as "user!", jsonb_build_object('outcome', outcome, 'action', action, 'type', object_type,
+             'object', object_id, 'project', project_id, 'address', address, 'detail', detail) as "row!"
+         from ops.audit_log order by id"#
     )
     .fetch_all(&mut f.superuser().await)
     .await
     .unwrap();
     let who = |id| f.users.iter().find(|(_, user)| user.0 == id).map(|(who, _)| *who).unwrap();
-    rows.into_iter().map(|(id, row)| (who(id), row)).collect()
+    rows.into_iter().map(|row| (who(row.user), row.row)).collect()
 }
 
 /// Refusals are written by and by; what should not be written has its time too.
