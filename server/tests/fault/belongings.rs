@@ -37,6 +37,14 @@ impl Belongings {
         }
     }
 
+    /// Without what was set aside.
+    pub fn in_place(mut self) -> Self {
+        for names in [&mut self.databases, &mut self.roles, &mut self.folders] {
+            names.retain(|name| !name.starts_with("quarantine"));
+        }
+        self
+    }
+
     pub async fn found(installation: &Installation, docker: &Docker) -> Self {
         Self::look(installation, docker).await.unwrap()
     }

@@ -110,12 +110,11 @@ impl Second {
         }
     }
 
-    /// Waits until nothing of any environment is left there. What may be people's data goes to quarantine, where it
-    /// has another name.
+    /// Waits until nothing of any environment is left there. What may be people's data goes to quarantine.
     async fn is_empty(&self) -> Result<(), String> {
         let (begun, nothing) = (Instant::now(), Belongings::of(&BTreeSet::new()));
         loop {
-            let found = Belongings::look_in(&self.data, &self.docker).await;
+            let found = Belongings::look_in(&self.data, &self.docker).await.map(Belongings::in_place);
             let containers = self.docker.containers().await.map_err(|error| error.to_string())?;
             if found.as_ref() == Some(&nothing) && containers.is_empty() {
                 return Ok(());

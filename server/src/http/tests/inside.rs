@@ -76,7 +76,7 @@ impl Inside {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         match connect_async(request).await {
-            Ok((socket, _)) => Ok(Session(socket)),
+            Ok((socket, _)) => Ok(Session(socket, Vec::new())),
             Err(WsError::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
         }
@@ -126,7 +126,8 @@ impl Inside {
     }
 }
 
-struct Session(WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// And what was read of it and not asked for yet: programs' words may come in one piece.
+struct Session(WebSocketStream<MaybeTlsStream<TcpStream>>, Vec<u8>);
 
 impl Session {
     async fn type_in(&mut self, text: &str) {
@@ -137,23 +138,24 @@ impl Session {
         self.0.send(Message::text(what.to_string())).await.unwrap();
     }
 
-    /// Reads until this was printed.
+    /// Reads until this was printed, and not beyond.
     async fn until(&mut self, what: &str) -> String {
-        let mut printed = Vec::new();
+        let Self(socket, unread) = self;
         let reading = async {
             loop {
-                match self.0.next().await {
-                    Some(Ok(Message::Binary(bytes))) => printed.extend_from_slice(&bytes),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    other => panic!("{other:?} after {}", String::from_utf8_lossy(&printed)),
+                let found = unread.windows(what.len()).position(|bytes| bytes == what.as_bytes());
+                if let Some(at) = found {
+                    let printed: Vec<u8> = unread.drain(..at + what.len()).collect();
+                    return String::from_utf8_lossy(&printed).into_owned();
                 }
-                if String::from_utf8_lossy(&printed).contains(what) {
-                    return;
+                match socket.next().await {
+                    Some(Ok(Message::Binary(bytes))) => unread.extend_from_slice(&bytes),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("{other:?} after {}", String::from_utf8_lossy(unread)),
                 }
             }
         };
-        timeout(SOON, reading).await.unwrap();
-        String::from_utf8_lossy(&printed).into_owned()
+        timeout(SOON, reading).await.unwrap()
     }
 
     /// All that is printed until the end. Without a terminal, output only.
