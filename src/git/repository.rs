@@ -25,6 +25,8 @@ pub const HOOKS: [&str; 2] = ["pre-receive", "post-receive"];
 pub struct Repositories {
     git: Git,
     fetching: Arc<Mutex<HashSet<ProjectId>>>,
+    /// Held while a repository is made.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Who holds it fetches the project; nobody else of this process does.
@@ -41,7 +43,7 @@ impl Drop for Fetching {
 
 impl Repositories {
     pub fn new(git: Git) -> Self {
-        Self { git, fetching: Arc::default() }
+        Self { git, fetching: Arc::default(), making: Arc::default() }
     }
 
     /// None while it is being fetched already.
@@ -64,6 +66,8 @@ impl Repositories {
     /// Makes the repository, or mends the one that is there: its hooks follow the binary when that has moved.
     pub async fn create(&self, project: ProjectId) -> Result<Repository> {
         let repository = self.of(project);
+        // The first push and the reconciler may come at once, and `git init` locks what it writes.
+        let _making = self.making.lock().await;
         repository.init().await?;
         repository.link_hooks()?;
         Ok(repository)
@@ -288,6 +292,22 @@ mod tests {
         assert_eq!(repo.head(&main).await.unwrap().as_ref(), Some(&rivals[won[0]]));
         let again = repo.update_branch(&main, Some(&base), None, "must not exist").await;
         assert!(matches!(again, Err(GitError::Moved { .. })), "{again:?}");
+    }
+
+    /// As the first push and the reconciler may.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_make_the_same_repository_at_once() {
+        let fixture = Fixture::new().await;
+        for _ in 0..4 {
+            let project = ProjectId::new();
+            let makers = (0..8).map(|_| {
+                let repositories = fixture.repositories.clone();
+                tokio::spawn(async move { repositories.create(project).await })
+            });
+            for made in futures::future::join_all(makers).await {
+                assert!(made.unwrap().unwrap().exists());
+            }
+        }
     }
 
     #[tokio::test]
