@@ -49,7 +49,7 @@ function watch(context: BrowserContext, origin: string, seen: string[]): void {
   });
   context.on('weberror', (error) => {
     const page = error.page()?.url() ?? '';
-    if (ours(page)) seen.push(`uncaught at ${page}: ${error.error().stack ?? error.error().message}`);
+    if (ours(page)) seen.push(`uncaught at ${page}: ${error.error().stack || error.error().message}`);
   });
 }
 

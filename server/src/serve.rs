@@ -74,6 +74,9 @@ pub async fn run(config: Config, args: ServeArgs) -> Result<ExitCode, Failure> {
     if rest.is_err() {
         tracing::warn!("some answers were not finished in time");
     }
+    if timeout(LAST_ANSWERS, web.refusals.written()).await.is_err() {
+        tracing::warn!("the last refusals may be missing from the audit log");
+    }
     listening.abort();
     reconciling.abort();
     web.pool.close().await;

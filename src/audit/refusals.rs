@@ -19,6 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// One request may ask for many things, a push of many branches most of all.
@@ -136,11 +137,12 @@ pub struct Refusals {
     pool: PgPool,
     /// Without a bound, whoever has an account could fill the log: its rows stay for a year.
     lately: Arc<Mutex<HashMap<Refusal, Instant>>>,
+    writing: TaskTracker,
 }
 
 impl Refusals {
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, lately: Arc::default() }
+        Self { pool, lately: Arc::default(), writing: TaskTracker::new() }
     }
 
     /// Writes them down, by and by: the answer waits for nothing, and what fails here changes nothing for who asked.
@@ -151,13 +153,19 @@ impl Refusals {
             return;
         }
         let (pool, request) = (self.pool.clone(), request.to_owned());
-        tokio::spawn(async move {
+        self.writing.spawn(async move {
             for refusal in refused {
                 if let Err(error) = write(&pool, &refusal, &request).await {
                     tracing::warn!(%error, ?refusal, "a refusal is missing from the audit log");
                 }
             }
         });
+    }
+
+    /// Waits until all that was refused before this call is written, or could not be.
+    pub async fn written(&self) {
+        self.writing.close();
+        self.writing.wait().await;
     }
 
     fn forget_repeated(&self, refused: &mut Vec<Refusal>) {

@@ -7,7 +7,6 @@ use crate::{
 };
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
-use std::time::Duration;
 use uuid::Uuid;
 
 struct Yard {
@@ -54,17 +53,6 @@ impl Yard {
         );
         let rows = self.superuser.fetch_all(sql.as_str()).await.unwrap();
         rows.into_iter().map(|row| row.get(0)).collect()
-    }
-
-    /// Refusals are written by and by.
-    async fn until_rows(&mut self, actor: &Actor, count: usize) {
-        for _ in 0..200 {
-            if self.rows(actor).await.len() >= count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("not {count}: {:?}", self.rows(actor).await);
     }
 
     async fn ask(&self, refusals: &Refusals, actor: &Actor, action: Action) -> Result<(), Error> {
@@ -132,7 +120,7 @@ async fn who_is_refused_is_written_down_once() {
     }
     assert_eq!(yard.ask(&refusals, &developer, cancel).await, Ok(()));
     assert!(yard.ask(&refusals, &developer, Action::AdministerPlatform).await.is_err());
-    yard.until_rows(&developer, 1).await;
+    refusals.written().await;
     let expected = format!("run.cancel run {} refused 192.0.2.7 t access.role", yard.run);
     assert_eq!(yard.rows(&viewer).await, [expected]);
     let expected = "platform.administer platform refused 192.0.2.7 access.platform_admin";
@@ -156,13 +144,10 @@ async fn what_is_hidden_is_written_down_when_it_is_there() {
     }
     let view = yard.ask(&refusals, &stranger, Action::ViewRun(yard.run)).await;
     assert!(matches!(view, Err(Error::NotFound { .. })));
-    // Each is written by a task of its own: what was not to be written had its time when these are.
     let project = yard.ask(&refusals, &stranger, Action::ViewProject(yard.project)).await;
     assert!(matches!(project, Err(Error::NotFound { .. })));
     assert!(yard.ask(&refusals, &viewer, Action::AdministerPlatform).await.is_err());
-    yard.until_rows(&stranger, 2).await;
-    yard.until_rows(&viewer, 1).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    refusals.written().await;
     let mut rows = yard.rows(&stranger).await;
     rows.sort();
     let expected = [

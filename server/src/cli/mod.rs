@@ -17,7 +17,6 @@ mod queue;
 mod run;
 mod schedule;
 mod shell;
-mod size;
 mod status;
 mod terminal;
 mod token;

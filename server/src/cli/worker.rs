@@ -2,10 +2,10 @@ use super::{
     CliError, Client, joining, labels,
     output::{Output, moment, or_dash},
     project::segment,
-    size,
 };
 use crate::http::{DrainRequest, HostLimitsRequest, LabelsRequest};
 use app::admin::words;
+use bytesize::ByteSize;
 use clap::Subcommand;
 use odooops::{
     config::Config,
@@ -38,10 +38,10 @@ pub enum Command {
     Limits {
         host: String,
         /// Such as 2GiB.
-        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        #[arg(long, value_name = "SIZE", value_parser = bytes)]
         min_free_memory: Option<i64>,
         /// Such as 10GiB.
-        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        #[arg(long, value_name = "SIZE", value_parser = bytes)]
         min_free_disk: Option<i64>,
     },
     /// Forgets a worker that is silent and holds neither runs nor environments, with its host when no other worker
@@ -151,4 +151,9 @@ fn of(free: Option<i64>, total: Option<i64>) -> String {
         (Some(free), Some(total)) => format!("{} of {}", words::bytes(free), words::bytes(total)),
         _ => "-".to_owned(),
     }
+}
+
+fn bytes(text: &str) -> Result<i64, String> {
+    let size = text.parse::<ByteSize>().ok().and_then(|size| i64::try_from(size.as_u64()).ok());
+    size.ok_or_else(|| "write a size such as 512MiB or 10GiB".to_owned())
 }

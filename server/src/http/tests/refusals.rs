@@ -8,7 +8,6 @@ use crate::http;
 use axum::http::{Method, Request, header};
 use odooops::id::RunId;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// As the proxy tells: what the client said stands before what is true.
 const FORWARDED: &str = "6.6.6.6, 192.0.2.7";
@@ -37,15 +36,9 @@ async fn log(f: &Fixture) -> Vec<(Who, Value)> {
     rows.into_iter().map(|row| (who(row.user), row.row)).collect()
 }
 
-/// Refusals are written by and by; what should not be written has its time too.
+/// Refusals are written after the answer.
 async fn log_of(f: &Fixture, count: usize) -> Vec<(Who, Value)> {
-    for _ in 0..200 {
-        if log(f).await.len() >= count {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    f.web.refusals.written().await;
     let rows = log(f).await;
     assert_eq!(rows.len(), count, "{rows:?}");
     rows
