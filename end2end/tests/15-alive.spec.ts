@@ -45,10 +45,10 @@ test('pages come alive when they are reached from another', async ({ page, ops }
   }
 });
 
-test('a part that is lost on the way is asked for again', async ({ page, expectedErrors }) => {
+test('a part that is lost on the way is asked for again, the first one too', async ({ page, expectedErrors }) => {
   expectedErrors.push(/net::ERR_FAILED/);
   const asked: string[] = [];
-  await page.route(/\/pkg\/.*\.wasm$/, async (route) => {
+  await page.route(/\/pkg\/.*\.(js|wasm)$/, async (route) => {
     const part = new URL(route.request().url()).pathname;
     const isFirst = !asked.includes(part);
     asked.push(part);
@@ -56,7 +56,18 @@ test('a part that is lost on the way is asked for again', async ({ page, expecte
   });
   await page.goto('/projects/demo');
   await new BoardPage(page).live();
-  expect(asked.length).toBe(2 * new Set(asked).size);
+  const parts = [...new Set(asked)];
+  expect(parts.filter((part) => part.endsWith('.js')).length).toBeGreaterThan(0);
+  expect(asked.toSorted()).toEqual([...parts, ...parts].toSorted());
+});
+
+test('a program that does not come at all leaves the page as it is without script', async ({ page, expectedErrors }) => {
+  expectedErrors.push(/net::ERR_FAILED/, /dynamically imported module/);
+  await page.route(/\/pkg\/.*\.js$/, (route) => route.abort('failed'));
+  const given = page.waitForEvent('pageerror');
+  await page.goto('/projects/demo');
+  await given;
+  await expect(new BoardPage(page).card('main')).toBeVisible();
 });
 
 async function reloaded(page: Page): Promise<boolean> {

@@ -77,7 +77,8 @@ test.beforeAll(async ({ ops }) => {
     make(clone);
     heads[branch] = await clone.commit(`A fixture: ${branch}`);
   }
-  await clone.push(...Object.keys(heads));
+  // By force: after a failure another worker begins here again.
+  await clone.push('--force', ...Object.keys(heads));
   for (const [branch, sha] of Object.entries(heads)) runs[branch] = (await ops.runOfCommit(sha)).id;
   clone.remove();
 });
