@@ -18,8 +18,10 @@ $$;
 comment on function ops.client_address() is
     'The address from which who asks came to the console, as the console says; null when unknown, or said by others.';
 
--- The project of what was asked for, whether or not who asks may see it.
-create function ops.audited_project(p_object_type text, p_object_id text, out project_id uuid, out is_there boolean)
+-- The project of what was asked for, whether or not who asks may see it. Projects are named by slug too.
+create function ops.audited_project(
+    p_object_type text, p_object_id text, out project_id uuid, out object_id text, out is_there boolean
+)
 language plpgsql stable security definer
 set search_path = pg_catalog, ops, pg_temp
 as $$
@@ -29,7 +31,8 @@ declare
 begin
     case p_object_type
         when 'project' then
-            select p.id into project_id from ops.projects p where p.id = v_id and p.archived_at is null;
+            select p.id into project_id from ops.projects p
+            where (p.id = v_id or p.slug = p_object_id) and p.archived_at is null;
         when 'branch' then
             select b.project_id into project_id from ops.branches b where b.id = v_id and b.deleted_at is null;
         when 'run' then
@@ -41,13 +44,16 @@ begin
             select s.project_id into project_id from ops.schedules s where s.id = v_id;
         else
             is_there := false;
+            object_id := p_object_id;
             return;
     end case;
     is_there := found;
+    object_id := case when p_object_type = 'project' then coalesce(project_id::text, p_object_id) else p_object_id end;
 end
 $$;
 comment on function ops.audited_project(text, text) is
-    'The project of an object, and whether the object is there: also for those who may not see it. For ops.audit only.';
+    'The project of an object, the object''s id and whether it is there: also for those who may not see it. For ops.audit '
+    'only.';
 
 drop function ops.audit(uuid, text, text, text, jsonb);
 
@@ -78,6 +84,7 @@ begin
         end if;
     else
         v_object := ops.audited_project(p_object_type, p_object_id);
+        p_object_id := v_object.object_id;
         p_project_id := coalesce(
             (select p.id from ops.projects p where p.id = p_project_id), v_object.project_id
         );

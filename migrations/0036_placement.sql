@@ -6,9 +6,12 @@ create function ops.are_labels(p_labels text[]) returns boolean
 language sql immutable
 set search_path = pg_catalog, ops, pg_temp
 as $$
-    select p_labels is not null and cardinality(p_labels) <= 16 and not exists (
-        select from unnest(p_labels) label where label is null or label !~ '^[A-Za-z0-9_.=/-]{1,63}$'
-    )
+    -- Of one dimension that begins at 1: clients read nothing else.
+    select p_labels is not null and cardinality(p_labels) <= 16
+      and coalesce(array_ndims(p_labels), 1) = 1 and coalesce(array_lower(p_labels, 1), 1) = 1
+      and not exists (
+          select from unnest(p_labels) label where label is null or label !~ '^[A-Za-z0-9_.=/-]{1,63}$'
+      )
 $$;
 comment on function ops.are_labels(text[]) is
     'Whether these may be the labels of a host or a project: at most 16, each of 1 to 63 letters, digits and - _ . = /. '
@@ -22,12 +25,36 @@ alter table ops.projects
 comment on column ops.projects.required_labels is
     'Labels that a host must have to do the project''s runs: who queues one copies them into ops.runs.requires.';
 
-create function ops.project_labels(p_project_id uuid) returns text[]
-language sql stable security definer
+-- Who queues a run copies the labels, and who changes them changes the runs that wait: neither must miss the other.
+create function ops.hold_project_labels(p_project_id uuid) returns void
+language sql security definer
 set search_path = pg_catalog, ops, pg_temp
-as $$ select required_labels from ops.projects where id = p_project_id $$;
+as $$ select pg_advisory_xact_lock_shared(hashtextextended('project labels ' || p_project_id, 0)) $$;
+comment on function ops.hold_project_labels(uuid) is
+    'Keeps the labels of a project as they are until the transaction ends. Who queues runs by an insert calls this '
+    'first, in a statement of its own and before locking runs. No errors.';
+
+create function ops.project_labels(p_project_id uuid) returns text[]
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+begin
+    perform ops.hold_project_labels(p_project_id);
+    return (select required_labels from ops.projects where id = p_project_id);
+end
+$$;
 comment on function ops.project_labels(uuid) is
-    'What the project asks of a host; null when there is no such project. For the functions that queue. No errors.';
+    'What the project asks of a host, until the transaction ends; null when there is no such project. For the functions '
+    'that queue. No errors.';
+
+create function ops.are_labels_of(p_project_id uuid, p_labels text[]) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$ begin return ops.can_view_project(p_project_id) and p_labels = ops.project_labels(p_project_id); end $$;
+comment on function ops.are_labels_of(uuid, text[]) is
+    'Whether a project that who asks may see asks for these labels, until the transaction ends. No errors.';
+
+grant execute on function ops.hold_project_labels(uuid), ops.are_labels_of(uuid, text[]) to ops_web, ops_admin;
 
 -- Where all ways of queueing meet there is only the table, and a trigger would cost each insert: each way says it. What
 -- is bound to a host (backups, restores) asks for nothing else.
@@ -44,13 +71,12 @@ set search_path = pg_catalog, ops, pg_temp
 as $$
 declare
     v_project uuid;
-    v_labels text[];
     v_role text;
     v_id uuid;
 begin
-    select id, required_labels into v_project, v_labels from ops.projects where slug = p_project;
+    select id into v_project from ops.projects where slug = p_project;
     if v_project is null and p_project ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-        select id, required_labels into v_project, v_labels from ops.projects where id = p_project::uuid;
+        select id into v_project from ops.projects where id = p_project::uuid;
     end if;
     v_role := ops.project_role(v_project);
     if v_project is null or v_role is null then
@@ -67,8 +93,8 @@ begin
         raise exception 'maintenance is the platform''s own, see ops.schedules' using errcode = '22023';
     end if;
     insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requires, requested_by)
-    values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key, v_labels,
-            ops.current_user_id())
+    values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key,
+            ops.project_labels(v_project), ops.current_user_id())
     on conflict (project_id, idempotency_key) where idempotency_key is not null do nothing
     returning id into v_id;
     if v_id is null then
@@ -178,7 +204,7 @@ grant insert (requires) on ops.runs to ops_web;
 alter policy runs_insert on ops.runs with check (
     ops.can_queue(project_id, branch_id, kind, params, serial_key)
     and (requested_by is null or requested_by = ops.current_user_id() or ops.is_platform_admin())
-    and requires = (select p.required_labels from ops.projects p where p.id = project_id)
+    and ops.are_labels_of(project_id, requires)
 );
 
 create function ops.set_project_labels(p_project_id uuid, p_labels text[]) returns void
@@ -197,6 +223,7 @@ begin
     if not ops.are_labels(p_labels) then
         raise exception 'these are no labels: %', left(p_labels::text, 200) using errcode = '22023';
     end if;
+    perform pg_advisory_xact_lock(hashtextextended('project labels ' || p_project_id, 0));
     update ops.projects set required_labels = p_labels where id = p_project_id;
     -- What waits where nobody can take it is freed, and what is tried again goes where it should.
     perform from ops.runs
@@ -279,7 +306,7 @@ as $$
           and b.memory_free_bytes > coalesce(p_free, 0) + coalesce(b.memory_total_bytes, 0) / 10
           -- Who does not tell its disk is judged by memory alone.
           and (
-              b.disk_free_bytes > 2 * h.min_free_disk_bytes
+              b.disk_free_bytes / 2 > h.min_free_disk_bytes
               or b.disk_free_bytes >= (
                   select max(own.disk_free_bytes) from ops.workers o
                   join ops.worker_heartbeats own on own.worker_id = o.id

@@ -1,8 +1,6 @@
 set role ops_owner;
 
 -- Lines by arrays are the batch form of append_run_log, with metadata for all of them; one without a lease too.
-drop function ops.append_run_logs(uuid, text, text[], text[], bigint);
-
 create function ops.append_run_log(
     p_run_id uuid, p_levels text[], p_messages text[], p_metadata jsonb, p_lease bigint
 ) returns bigint
@@ -52,8 +50,29 @@ comment on function ops.append_run_log(uuid, text[], text[], jsonb) is
     'Errors: P0002 unknown run; 55000 lease lost, lease required or wrong state; 22023 bad level, no message or lengths '
     'that differ; 54000 output limit; 42501 missing right.';
 
+-- Workers of the release before call these two; they go with the next one.
+create or replace function ops.append_run_logs(
+    p_run_id uuid, p_stream text, p_levels text[], p_messages text[], p_lease bigint
+) returns bigint
+language sql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$
+    select ops.append_run_log(p_run_id, p_levels, p_messages, jsonb_build_object('stream', p_stream), p_lease)
+$$;
+comment on function ops.append_run_logs(uuid, text, text[], text[], bigint) is
+    'ops.append_run_log as the release before calls it. '
+    'Errors: P0002 unknown run; 55000 lease lost; 22023 bad level, no message or lengths that differ; 54000 output limit; '
+    '42501 missing right.';
+
+create or replace function ops.set_output_limit(p_run_id uuid, p_bytes bigint) returns void
+language plpgsql security definer
+set search_path = pg_catalog, ops, pg_temp
+as $$ begin end $$;
+comment on function ops.set_output_limit(uuid, bigint) is
+    'As the release before calls it: sets nothing, for it does not say under which lease. '
+    'Errors: 42501 missing right.';
+
 -- As every later write of a worker: under the lease.
-drop function ops.set_output_limit(uuid, bigint);
 create function ops.set_output_limit(p_run_id uuid, p_bytes bigint, p_lease bigint) returns void
 language plpgsql security definer
 set search_path = pg_catalog, ops, pg_temp

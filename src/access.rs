@@ -57,7 +57,10 @@ pub enum Action {
     ListProjects,
     CreateProject,
     ViewProject(ProjectId),
+    /// Its sources, by git.
+    Fetch(ProjectId),
     Push(ProjectId),
+    ViewBranch(BranchId),
     MoveBranch {
         branch: BranchId,
         to: Stage,
@@ -125,8 +128,15 @@ async fn decide(conn: &mut PgConnection, actor: &Actor, action: Action) -> Resul
         Action::CreateProject | Action::AdministerPlatform if actor.platform_admin => Ok(()),
         Action::CreateProject | Action::AdministerPlatform => Err(Error::forbidden("access.platform_admin")),
         Action::ViewProject(project) => role_in(conn, project).await.map(drop),
-        // Which branches may be pushed depends on their stage: the hook asks per branch.
-        Action::Push(project) => allow(role_in(conn, project).await?, Tool::Push, Stage::Development),
+        // Sources are for those who work on them: viewers see history and status only. Which branches may be pushed
+        // depends on their stage: the hook asks per branch.
+        Action::Fetch(project) | Action::Push(project) => {
+            allow(role_in(conn, project).await?, Tool::Push, Stage::Development)
+        }
+        Action::ViewBranch(branch) => {
+            let (project, _) = branch_of(conn, branch).await?;
+            role_in(conn, project).await.map(drop)
+        }
         Action::MoveBranch { branch, to } => {
             let (project, stage) = branch_of(conn, branch).await?;
             let role = role_in(conn, project).await?;

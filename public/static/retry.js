@@ -36,7 +36,11 @@
         await program.default({ module_or_path });
         return program.hydrate();
       } catch (error) {
-        if (!isLost(error) || pause === pauses.at(-1)) throw error;
+        if (!isLost(error)) throw error;
+        if (pause !== pauses.at(-1)) continue;
+        // Some browsers keep a module that failed: there only a new page asks again. Once.
+        if (performance.getEntriesByType('navigation')[0]?.type === 'reload') throw error;
+        location.reload();
       }
     }
   };

@@ -2,11 +2,12 @@
 //! the act itself, about the user whom it speaks for and the address that it came from. A refusal is written after it,
 //! in a transaction of its own (`refusals`).
 
+mod often;
 mod refusals;
 #[cfg(test)]
 mod tests;
 
-pub use refusals::{Refusal, Refusals, noting};
+pub use refusals::{Refusal, Refusals, note_unseen_project, noting, noting_along};
 pub(crate) use refusals::{note, note_push};
 
 use crate::{Result, id::ProjectId};

@@ -4,6 +4,7 @@
 //! So `authorise` notes its refusals for the request that it runs in, and the request's edge, which has the pool and
 //! sees the answer, has them written down.
 
+use super::often::Often;
 use crate::{
     Error, Result,
     access::{Action, Actor, Pushes, begin_as},
@@ -13,38 +14,41 @@ use serde_json::json;
 use sqlx::PgPool;
 use std::{
     borrow::Cow,
-    cell::RefCell,
-    collections::HashMap,
     future::Future,
+    mem,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// One request may ask for many things, a push of many branches most of all.
 const MOST_PER_REQUEST: usize = 32;
-/// The same person who is refused the same again and again is written down once in this time.
-const AGAIN: Duration = Duration::from_secs(60);
-/// Beyond that, repetitions are written too rather than remembered.
-const MOST_REMEMBERED: usize = 4096;
 
 tokio::task_local! {
-    static NOTED: RefCell<Vec<Refusal>>;
+    static NOTED: Noted;
 }
 
+type Noted = Arc<Mutex<Vec<Refusal>>>;
+
 /// Somebody was kept from something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    actor: Actor,
-    action: &'static str,
-    object_type: &'static str,
-    object: Option<Uuid>,
+    pub(super) actor: Actor,
+    pub(super) from: From,
+}
+
+/// From what, as the log says it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct From {
+    pub action: &'static str,
+    pub object_type: &'static str,
+    /// Its id; of projects the slug too.
+    pub object: Option<String>,
     /// Of a push.
-    branch: Option<String>,
-    code: Cow<'static, str>,
+    pub branch: Option<String>,
+    pub code: Cow<'static, str>,
     /// They were told that there is no such thing.
-    hidden: bool,
+    pub hidden: bool,
 }
 
 impl Refusal {
@@ -55,7 +59,9 @@ impl Refusal {
             _ => return None,
         };
         let (action, object_type, object) = named(action);
-        Some(Self { actor: *actor, action, object_type, object, branch: None, code, hidden })
+        let object = object.map(|id| id.to_string());
+        let from = From { action, object_type, object, branch: None, code, hidden };
+        Some(Self { actor: *actor, from })
     }
 }
 
@@ -66,7 +72,9 @@ fn named(action: Action) -> (&'static str, &'static str, Option<Uuid>) {
         Action::ListProjects => ("project.list", "project", None),
         Action::CreateProject => ("project.create", "project", None),
         Action::ViewProject(id) => ("project.view", "project", Some(id.0)),
+        Action::Fetch(id) => ("project.fetch", "project", Some(id.0)),
         Action::Push(id) => ("branch.push", "project", Some(id.0)),
+        Action::ViewBranch(id) => ("branch.view", branch, Some(id.0)),
         Action::ConfigureProject(id) => ("project.configure", "project", Some(id.0)),
         Action::MoveBranch { branch: id, .. } => ("branch.move", branch, Some(id.0)),
         Action::Merge { into, .. } => ("branch.merge", branch, Some(into.0)),
@@ -89,7 +97,7 @@ fn named(action: Action) -> (&'static str, &'static str, Option<Uuid>) {
 fn keep(refusal: Refusal) {
     // Outside of requests, as in the platform's own tasks, nobody asks to be told.
     let _ = NOTED.try_with(|noted| {
-        let mut noted = noted.borrow_mut();
+        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.len() < MOST_PER_REQUEST && !noted.contains(&refusal) {
             noted.push(refusal);
         }
@@ -97,9 +105,16 @@ fn keep(refusal: Refusal) {
 }
 
 pub(crate) fn note<T>(actor: &Actor, action: Action, verdict: &Result<T>) {
-    if let Some(refusal) = verdict.as_ref().err().and_then(|error| Refusal::of(actor, action, error)) {
-        keep(refusal);
+    let refusal = verdict.as_ref().err().and_then(|error| Refusal::of(actor, action, error));
+    let Some(refusal) = refusal else { return };
+    // Either may be the one that was hidden: the database knows which.
+    if let Action::Merge { from: merged, .. } = action
+        && refusal.from.hidden
+    {
+        let object = Some(merged.0.to_string());
+        keep(Refusal { from: From { object, ..refusal.from.clone() }, ..refusal });
     }
+    keep(refusal);
 }
 
 /// Of a branch, which need not be there yet.
@@ -112,43 +127,61 @@ pub(crate) fn note_push(
     let Err(error) = verdict else { return };
     let Some(mut refusal) = Refusal::of(actor, Action::Push(project), error) else { return };
     if let Some(branch) = branch {
-        (refusal.object_type, refusal.object) = ("branch", Some(branch.0));
+        (refusal.from.object_type, refusal.from.object) = ("branch", Some(branch.to_string()));
     }
     if what == Pushes::Deletion {
-        refusal.action = "branch.delete";
+        refusal.from.action = "branch.delete";
     }
-    refusal.branch = Some(name.to_owned());
+    refusal.from.branch = Some(name.to_owned());
     keep(refusal);
 }
 
-/// What comes out of a future, and what was refused in it. Not in tasks that it starts.
+/// A project that somebody named, by slug or by id, was not found: it may be there all the same.
+pub fn note_unseen_project(actor: &Actor, named: &str) {
+    let (object, code) = (Some(named.to_owned()), "project".into());
+    let (action, object_type) = ("project.view", "project");
+    keep(Refusal {
+        actor: *actor,
+        from: From { action, object_type, object, branch: None, code, hidden: true },
+    });
+}
+
+/// What comes out of a future, and what was refused in it.
 pub async fn noting<F: Future>(future: F) -> (F::Output, Vec<Refusal>) {
-    NOTED
-        .scope(RefCell::default(), async {
-            let output = future.await;
-            (output, NOTED.with(RefCell::take))
-        })
-        .await
+    let noted = Noted::default();
+    let output = NOTED.scope(noted.clone(), future).await;
+    let refused = mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+    (output, refused)
+}
+
+/// For a task that is started within `noting`: what is refused in the task is noted there too.
+pub fn noting_along<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let noted = NOTED.try_with(Noted::clone).ok();
+    async move {
+        match noted {
+            Some(noted) => NOTED.scope(noted, future).await,
+            None => future.await,
+        }
+    }
 }
 
 /// Writes refusals down.
 #[derive(Debug, Clone)]
 pub struct Refusals {
     pool: PgPool,
-    /// Without a bound, whoever has an account could fill the log: its rows stay for a year.
-    lately: Arc<Mutex<HashMap<Refusal, Instant>>>,
+    often: Often,
     writing: TaskTracker,
 }
 
 impl Refusals {
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, lately: Arc::default(), writing: TaskTracker::new() }
+        Self { pool, often: Often::default(), writing: TaskTracker::new() }
     }
 
     /// Writes them down, by and by: the answer waits for nothing, and what fails here changes nothing for who asked.
     /// `request` is how they asked, without what may be secret in it.
-    pub fn write_down(&self, mut refused: Vec<Refusal>, request: &str) {
-        self.forget_repeated(&mut refused);
+    pub fn write_down(&self, refused: Vec<Refusal>, request: &str) {
+        let refused = self.often.sift(refused);
         if refused.is_empty() {
             return;
         }
@@ -167,36 +200,22 @@ impl Refusals {
         self.writing.close();
         self.writing.wait().await;
     }
-
-    fn forget_repeated(&self, refused: &mut Vec<Refusal>) {
-        let now = Instant::now();
-        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        if lately.len() >= MOST_REMEMBERED {
-            lately.retain(|_, at| now.duration_since(*at) < AGAIN);
-        }
-        refused.retain(|refusal| {
-            let repeated = lately.get(refusal).is_some_and(|at| now.duration_since(*at) < AGAIN);
-            if !repeated && (lately.len() < MOST_REMEMBERED || lately.contains_key(refusal)) {
-                lately.insert(refusal.clone(), now);
-            }
-            !repeated
-        });
-    }
 }
 
 async fn write(pool: &PgPool, refusal: &Refusal, request: &str) -> Result<()> {
-    let mut detail = json!({ "code": refusal.code, "request": request });
-    if let Some(branch) = &refusal.branch {
+    let mut detail = json!({ "code": refusal.from.code, "request": request });
+    let from = &refusal.from;
+    if let Some(branch) = &from.branch {
         detail["branch"] = json!(branch);
     }
     let mut txn = begin_as(pool, refusal.actor).await?;
     sqlx::query!(
         r#"select ops.audit(null, $1, $2, $3, $4, $5) as "done: ()""#,
-        refusal.action,
-        refusal.object_type,
-        refusal.object.map(|id| id.to_string()),
+        from.action,
+        from.object_type,
+        from.object.as_deref(),
         detail,
-        if refusal.hidden { "hidden" } else { "refused" }
+        if from.hidden { "hidden" } else { "refused" }
     )
     .fetch_one(&mut *txn)
     .await?;

@@ -1,4 +1,4 @@
-use super::{Entry, Refusals, noting, record_in_txn};
+use super::{Entry, Refusals, noting, often::MOST, record_in_txn};
 use crate::{
     Error,
     access::{Action, Actor, authorise, begin_as, may},
@@ -7,6 +7,7 @@ use crate::{
 };
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
+use std::net::Ipv4Addr;
 use uuid::Uuid;
 
 struct Yard {
@@ -168,4 +169,37 @@ async fn what_nobody_asked_for_is_no_refusal() {
     assert_eq!((offered, refused), (Ok(false), Vec::new()));
     // Outside of a request it is refused all the same.
     assert!(authorise(&mut txn, &viewer, Action::CancelRun(yard.run)).await.is_err());
+}
+
+/// Whoever has an account must not fill the log, wherever they come from.
+#[tokio::test]
+async fn a_person_is_written_down_sixty_times_a_minute_and_once_more() {
+    let mut yard = Yard::new().await;
+    let viewer = yard.person(Some("viewer")).await;
+    let refusals = Refusals::new(yard.db.web.clone());
+    // The same from everywhere is the same.
+    for n in 0..5_u8 {
+        let somewhere = Actor { address: Some(Ipv4Addr::new(192, 0, 2, n).into()), ..viewer };
+        assert!(yard.ask(&refusals, &somewhere, Action::CancelRun(yard.run)).await.is_err());
+    }
+    for _ in 0..MOST + 5 {
+        let run = RunId::new();
+        let sql = format!(
+            "insert into ops.runs (id, project_id, kind, git_ref, commit_sha)
+             values ('{run}', '{}', 'build', 'x', repeat('a', 40))",
+            yard.project
+        );
+        yard.superuser.execute(sql.as_str()).await.unwrap();
+        assert!(yard.ask(&refusals, &viewer, Action::CancelRun(run)).await.is_err());
+    }
+    refusals.written().await;
+    let rows = yard.rows(&viewer).await;
+    assert_eq!(rows.len(), MOST + 1);
+    let more = "access.more platform refused 192.0.2.7 access.more";
+    assert_eq!(rows.iter().filter(|row| *row == more).count(), 1);
+    // Others have theirs.
+    let other = yard.person(Some("viewer")).await;
+    assert!(yard.ask(&refusals, &other, Action::CancelRun(yard.run)).await.is_err());
+    refusals.written().await;
+    assert_eq!(yard.rows(&other).await.len(), 1);
 }

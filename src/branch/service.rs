@@ -105,8 +105,8 @@ async fn decide_in_txn(
     target: &Target,
     choice: Option<&BranchName>,
 ) -> Result<Decided> {
+    authorise(conn, actor, Action::ViewBranch(id)).await?;
     let project = query::project_of(conn, id).await?.ok_or(Error::not_found("branch"))?;
-    authorise(conn, actor, Action::ViewProject(project)).await?;
     let branches = query::list(conn, project, true).await?;
     let pieces: Vec<Piece<'_>> = branches.iter().map(|b| Piece { name: &b.name, stage: b.stage }).collect();
     let branch = branches.iter().find(|b| b.id == id).ok_or(Error::not_found("branch"))?;

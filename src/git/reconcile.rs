@@ -69,7 +69,8 @@ pub async fn ready(
 ) -> Result<Repository> {
     let repository = repositories.of(project);
     if repository.exists() {
-        return Ok(repository);
+        // One that is just being made has no hooks yet, and would take what they refuse.
+        return Ok(if repository.has_hooks() { repository } else { repositories.create(project).await? });
     }
     let mut txn = access::begin_as(pool, actor).await?;
     let known = branch::query::list(&mut txn, project, false).await?;

@@ -121,6 +121,10 @@ impl Repository {
         self.path.join("HEAD").is_file()
     }
 
+    pub(super) fn has_hooks(&self) -> bool {
+        HOOKS.iter().all(|hook| self.path.join("hooks").join(hook).is_file())
+    }
+
     pub(super) fn command(&self, what: &'static str) -> GitCommand {
         self.git.command(what).git_dir(&self.path)
     }
@@ -308,6 +312,15 @@ mod tests {
                 assert!(made.unwrap().unwrap().exists());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_repository_is_ready_when_its_hooks_are_there() {
+        let fixture = Fixture::new().await;
+        let repo = fixture.repositories.create(ProjectId::new()).await.unwrap();
+        assert!(repo.exists() && repo.has_hooks());
+        fs::remove_dir_all(repo.path().join("hooks")).unwrap();
+        assert!(repo.exists() && !repo.has_hooks());
     }
 
     #[tokio::test]

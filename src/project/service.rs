@@ -31,7 +31,10 @@ pub async fn find_by_slug(conn: &mut PgConnection, actor: &Actor, slug: &Slug) -
 
 /// The id of a project that the actor may see.
 pub async fn resolve(conn: &mut PgConnection, actor: &Actor, slug: &Slug) -> Result<ProjectId> {
-    let id = query::id_by_slug(conn, slug).await?.ok_or(Error::not_found("project"))?;
+    let Some(id) = query::id_by_slug(conn, slug).await? else {
+        audit::note_unseen_project(actor, slug.as_str());
+        return Err(Error::not_found("project"));
+    };
     authorise(conn, actor, Action::ViewProject(id)).await?;
     Ok(id)
 }

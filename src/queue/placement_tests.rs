@@ -6,7 +6,7 @@ use crate::{
     postgres::ops::Role,
     run::RunKind,
 };
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Connection, Executor, Row};
 
 impl Yard {
     async fn project_asks(&mut self, labels: &[&str]) {
@@ -23,6 +23,13 @@ impl Yard {
             .fetch_one(&mut self.superuser)
             .await
             .unwrap();
+    }
+
+    /// After two seconds anybody takes a run, however long the test takes.
+    async fn queue_lately(&mut self) -> RunId {
+        let run = self.queue().await;
+        self.age(run, -300.0).await;
+        run
     }
 
     async fn requires(&mut self, run: RunId) -> Vec<String> {
@@ -128,7 +135,9 @@ async fn a_host_with_less_disk_is_not_the_better_one_unless_it_has_plenty() {
     let large = yard.worker("large", 8, 12 * GIB).await;
     let disk = async |yard: &mut Yard, free: Option<i64>| {
         let set = sqlx::query!(
-            "update ops.worker_heartbeats set disk_free_bytes = $1 where worker_id = 'large'",
+            "update ops.worker_heartbeats
+             set disk_free_bytes = case worker_id when 'large' then $1 else disk_free_bytes end,
+                 at = clock_timestamp() + interval '5 minutes'",
             free
         );
         set.execute(&mut yard.superuser).await.unwrap();
@@ -137,7 +146,7 @@ async fn a_host_with_less_disk_is_not_the_better_one_unless_it_has_plenty() {
     for (free, waits) in [(Some(3 * GIB), false), (Some(5 * GIB), true), (Some(60 * GIB), true), (None, true)]
     {
         disk(&mut yard, free).await;
-        let run = yard.queue().await;
+        let run = yard.queue_lately().await;
         if waits {
             assert_eq!(yard.claim("small").await, None, "{free:?}");
             assert_eq!(yard.claim("large").await, Some(run), "{free:?}");
@@ -152,10 +161,45 @@ async fn a_host_with_less_disk_is_not_the_better_one_unless_it_has_plenty() {
             .fetch_one(&mut yard.superuser)
             .await
             .unwrap();
-        let run = yard.queue().await;
+        let run = yard.queue_lately().await;
         let taken = yard.claim("small").await;
         assert_eq!(taken, (!waits).then_some(run), "{kept}");
         assert_eq!(yard.claim("large").await, waits.then_some(run), "{kept}");
     }
     assert_eq!(yard.hindrance("large").await.as_deref(), Some("disk"));
+}
+
+/// In both orders: who queues while labels change, and who changes labels while a run is queued.
+#[tokio::test]
+async fn a_run_queued_while_labels_change_asks_for_the_new_ones() {
+    let mut yard = Yard::new().await;
+    let options = yard.db.superuser_options();
+    let queue = "select ops.queue_run('shop', 'build', 'refs/heads/main', 'abcdef0')";
+    for (labels, first_queues) in [("{eu}", true), ("{us}", false)] {
+        let label =
+            format!("select ops.set_project_labels(id, '{labels}') from ops.projects where slug = 'shop'");
+        let (first, second) = if first_queues { (queue, &*label) } else { (&*label, queue) };
+        let mut earlier = options.connect().await.unwrap();
+        let mut earlier = earlier.begin().await.unwrap();
+        earlier.execute(first).await.unwrap();
+        let mut later = options.connect().await.unwrap();
+        let waiting: i32 = later.fetch_one("select pg_backend_pid()").await.unwrap().get(0);
+        let second = second.to_owned();
+        let later = tokio::spawn(async move { later.execute(second.as_str()).await.map(drop) });
+        while sqlx::query_scalar!("select pg_blocking_pids($1) = '{}'", waiting)
+            .fetch_one(&mut yard.superuser)
+            .await
+            .unwrap()
+            .unwrap()
+        {
+            assert!(!later.is_finished(), "{labels}: one did not wait for the other");
+            tokio::task::yield_now().await;
+        }
+        earlier.commit().await.unwrap();
+        later.await.unwrap().unwrap();
+        let all = "select requires::text from ops.runs where status = 'queued'";
+        for row in yard.superuser.fetch_all(all).await.unwrap() {
+            assert_eq!(row.get::<String, _>(0), labels);
+        }
+    }
 }

@@ -104,6 +104,10 @@ pub struct NewBuild<'a> {
 /// of any stage when it is made for the one that the branch is in.
 pub async fn queue_build_in_txn(conn: &mut PgConnection, actor: &Actor, new: NewBuild<'_>) -> Result<RunId> {
     let id = RunId::new();
+    // Before runs are locked: who changes labels holds them, and locks runs then.
+    sqlx::query!(r#"select ops.hold_project_labels($1) as "held: ()""#, new.project.0)
+        .fetch_one(&mut *conn)
+        .await?;
     let earlier = match new.branch {
         Some(branch) => {
             sqlx::query_scalar!(

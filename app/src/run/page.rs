@@ -80,11 +80,7 @@ async fn load(slug: &str, id: RunId) -> Loaded {
         return Err(Fault(Error::not_found("run")));
     }
     let happened = history::load(id).await?;
-    match first_lines(id).await {
-        Ok(lines) => Ok((run, Some(lines), happened)),
-        Err(Fault(Error::Forbidden { .. })) => Ok((run, None, happened)),
-        Err(fault) => Err(fault),
-    }
+    Ok((run, first_lines(id).await?, happened))
 }
 
 #[component]

@@ -5,6 +5,7 @@
 
 mod files;
 
+use super::refusals;
 use app::{App, shell, state::AppState};
 use axum::{
     Router,
@@ -62,6 +63,7 @@ pub fn router(state: AppState, options: LeptosOptions) -> Router {
         provide_context(state.clone());
         app::request::provide_nonce();
     };
+    refusals::follow_pages();
     let routes = generate_route_list(App);
     let pages = Pages { options: options.clone() };
     Router::new()

@@ -137,7 +137,7 @@ async fn serve(
     request: Request<Body>,
 ) -> Response {
     let address = ClientAddress::of(request.extensions());
-    let (project, actor) = match admit(state, repository, request.headers(), address).await {
+    let (project, actor) = match admit(state, repository, service, request.headers(), address).await {
         Ok(admitted) => admitted,
         Err(error) => return refusal(&error),
     };
@@ -172,6 +172,7 @@ async fn serve(
 async fn admit(
     state: &GitHttp,
     repository: &str,
+    service: Service,
     headers: &HeaderMap,
     address: ClientAddress,
 ) -> Result<(ProjectId, Actor), Error> {
@@ -187,8 +188,11 @@ async fn admit(
     let slug = slug.ok_or(Error::not_found("project"))?;
     let mut txn = access::begin_as(&state.pool, actor).await?;
     let project = project::service::resolve(&mut txn, &actor, &slug).await?;
-    // Sources are for those who work on them: viewers see history and status only.
-    access::authorise(&mut txn, &actor, Action::Push(project)).await?;
+    let action = match service {
+        Service::UploadPack => Action::Fetch(project),
+        Service::ReceivePack => Action::Push(project),
+    };
+    access::authorise(&mut txn, &actor, action).await?;
     txn.commit().await?;
     Ok((project, actor))
 }

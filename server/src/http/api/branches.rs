@@ -25,7 +25,7 @@ pub async fn list(
     Path(project): Path<String>,
 ) -> Result<Answer<Vec<BranchCard>>, Problem> {
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     let board = branch::service::board(&mut txn, &identity.actor(), &slug, &web.urls).await?;
     Ok(Answer(board.branches))
 }
@@ -53,7 +53,7 @@ pub async fn move_branch(
 ) -> Result<Answer<Moved>, Problem> {
     let actor = identity.actor();
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     let id = card(&mut txn, &web, &actor, &slug, &request.branch).await?.id;
     // A merge takes git its time: no transaction is held meanwhile.
     drop(txn);
@@ -82,7 +82,7 @@ pub async fn set_on_push(
 ) -> Result<Answer<BranchCard>, Problem> {
     let actor = identity.actor();
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     let id = card(&mut txn, &web, &actor, &slug, &request.branch).await?.id;
     branch::service::set_build_on_push_in_txn(&mut txn, &actor, id, request.build).await?;
     let changed = card(&mut txn, &web, &actor, &slug, &request.branch).await?;

@@ -30,7 +30,7 @@ pub async fn list(
     Path(project): Path<String>,
 ) -> Result<Answer<Vec<EnvironmentSummary>>, Problem> {
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     Ok(Answer(environment::service::list(&mut txn, &identity.actor(), &slug, &web.urls).await?))
 }
 
@@ -64,7 +64,7 @@ pub async fn create(
     let actor = identity.actor();
     let branch = BranchName::parse(request.git_ref.strip_prefix("refs/heads/").unwrap_or(&request.git_ref))?;
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &request.project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &request.project).await?;
     let project = odooops::project::service::resolve(&mut txn, &actor, &slug).await?;
     let commit = match &request.commit {
         Some(sha) => Some(web.repositories.of(project).commit(sha).await.map_err(Error::from)?),

@@ -35,7 +35,7 @@ pub async fn set_project_labels(
 ) -> Result<Answer<ProjectSummary>, Problem> {
     let actor = identity.actor();
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     let id = project::service::resolve(&mut txn, &actor, &slug).await?;
     project::service::set_labels_in_txn(&mut txn, &actor, id, &request.labels).await?;
     let changed = project::service::find_by_slug(&mut txn, &actor, &slug).await?;

@@ -6,6 +6,8 @@ use super::{
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use odooops::{
     Error,
+    access::Actor,
+    audit,
     id::ProjectId,
     project::{self, ProjectSummary, Slug, service::NewProject},
 };
@@ -14,9 +16,12 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 /// A path may name a project by slug or by id: a slug never reads as an id.
-pub async fn slug_of(conn: &mut PgConnection, project: &str) -> odooops::Result<Slug> {
+pub async fn slug_of(conn: &mut PgConnection, actor: &Actor, project: &str) -> odooops::Result<Slug> {
     match project.parse::<ProjectId>() {
-        Ok(id) => project::query::slug_by_id(conn, id).await?.ok_or(Error::not_found("project")),
+        Ok(id) => project::query::slug_by_id(conn, id).await?.ok_or_else(|| {
+            audit::note_unseen_project(actor, &id.to_string());
+            Error::not_found("project")
+        }),
         // What cannot be a slug names no project.
         Err(_) => Slug::parse(project).map_err(|_| Error::not_found("project")),
     }
@@ -81,6 +86,6 @@ pub async fn show(
     Path(project): Path<String>,
 ) -> Result<Answer<ProjectSummary>, Problem> {
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     Ok(Answer(project::service::find_by_slug(&mut txn, &identity.actor(), &slug).await?))
 }

@@ -36,7 +36,7 @@ pub async fn list(
     Query(most): Query<Most>,
 ) -> Result<Answer<Vec<RunSummary>>, Problem> {
     let mut txn = identity.begin(&web).await?;
-    let slug = slug_of(&mut txn, &project).await?;
+    let slug = slug_of(&mut txn, &identity.actor(), &project).await?;
     Ok(Answer(run::service::list(&mut txn, &identity.actor(), &slug, most.limit).await?))
 }
 

@@ -33,7 +33,7 @@ pub async fn list(
 ) -> Result<Answer<Vec<ScheduleView>>, Problem> {
     let mut txn = identity.begin(&web).await?;
     let slug = match &of.project {
-        Some(project) => Some(slug_of(&mut txn, project).await?),
+        Some(project) => Some(slug_of(&mut txn, &identity.actor(), project).await?),
         None => None,
     };
     Ok(Answer(service::list(&mut txn, &identity.actor(), slug.as_ref()).await?))

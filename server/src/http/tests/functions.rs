@@ -30,7 +30,7 @@ fn functions(f: &Fixture) -> Vec<Function> {
         get("/api/console/board", "project=demo".to_owned(), Pass::Member),
         get("/api/console/branch/merge-preview", format!("from={main}&into={feature}"), Pass::Develops),
         get("/api/console/run", format!("id={run}"), Pass::Member),
-        get("/api/console/log", format!("id={run}"), Pass::Develops),
+        get("/api/console/log", format!("id={run}"), Pass::Member),
         get("/api/console/runs", "project=demo".to_owned(), Pass::Member),
         post(
             "/api/console/branch/on-push",

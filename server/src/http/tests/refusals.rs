@@ -130,9 +130,76 @@ async fn pages_that_offer_less_leave_nothing_in_the_log() {
         let page = f.browse(Who::Viewer, Method::GET, &path, None).await;
         assert_eq!(page.status, 200, "{path}");
     }
-    let listed = f.browse(Who::Viewer, Method::GET, "/api/console/schedules?project=demo", None).await;
-    assert_eq!(listed.status, 200, "{}", listed.text);
+    let log = format!("/api/console/log?id={}", f.run);
+    for path in ["/api/console/schedules?project=demo", &log] {
+        let asked = f.browse(Who::Viewer, Method::GET, path, None).await;
+        assert_eq!(asked.status, 200, "{}", asked.text);
+    }
     log_of(&f, 0).await;
+    // Lines are for who develops; the others' pages do without.
+    let lines = async |who| f.browse(who, Method::GET, &log, None).await.text;
+    assert_eq!(lines(Who::Viewer).await, "null");
+    assert_eq!(lines(Who::Developer).await, "[]");
+}
+
+/// What a page does not show at all is asked for while it is drawn, in tasks of its own.
+#[tokio::test]
+async fn pages_that_are_refused_are_in_the_log() {
+    let f = Fixture::new().await;
+    let build = format!("/projects/demo/builds/{}", f.run);
+    let cases = [
+        (Who::Viewer, "/admin", 403, "platform.administer", Value::Null),
+        (Who::Stranger, &build, 404, "run.view", json!(f.run)),
+        (Who::Stranger, "/projects/demo", 404, "project.view", json!(f.project)),
+    ];
+    for (n, (who, path, status, action, object)) in cases.into_iter().enumerate() {
+        let page = f.browse(who, Method::GET, path, None).await;
+        assert_eq!(page.status, status, "{path}");
+        let (written, row) = log_of(&f, n + 1).await.pop().unwrap();
+        assert_eq!((written, &row["action"], &row["object"]), (who, &json!(action), &object), "{path}");
+    }
+}
+
+/// Projects are named by slug before anybody knows whether they may be seen.
+#[tokio::test]
+async fn a_project_that_a_stranger_names_is_in_the_log_when_it_is_there() {
+    let f = Fixture::new().await;
+    let by_id = format!("/api/v1/projects/{}", f.project);
+    let cases = [
+        (Method::GET, "/api/v1/projects/demo"),
+        (Method::GET, &*by_id),
+        (Method::GET, "/git/demo.git/info/refs?service=git-upload-pack"),
+        (Method::GET, "/api/v1/projects/nowhere"),
+    ];
+    for (method, path) in cases {
+        let answer = ask(&f, Who::Stranger, method, path, None).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    // The same, whichever way it is named.
+    for (who, row) in log_of(&f, 2).await {
+        let said = (who, &row["action"], &row["object"], &row["project"]);
+        assert_eq!(said, (Who::Stranger, &json!("project.view"), &json!(f.project), &json!(f.project)));
+    }
+}
+
+/// Who merges names two branches, and either may be somebody else's.
+#[tokio::test]
+async fn a_merge_from_a_branch_that_is_hidden_is_in_the_log() {
+    let f = Fixture::new().await;
+    let mut superuser = f.superuser().await;
+    let foreign = sqlx::query_scalar!(
+        "with other as (insert into ops.projects (slug, name) values ('other', 'Other') returning id)
+         insert into ops.branches (project_id, name, stage) select id, 'x', 'development' from other returning id"
+    );
+    let foreign = foreign.fetch_one(&mut superuser).await.unwrap();
+    let path = format!("/api/console/branch/merge-preview?from={foreign}&into={}", f.feature);
+    let refused = f.browse(Who::Developer, Method::GET, &path, None).await;
+    assert_eq!(refused.status, 404, "{}", refused.text);
+    let (who, row) = log_of(&f, 1).await.pop().unwrap();
+    assert_eq!(
+        (who, &row["action"], &row["object"]),
+        (Who::Developer, &json!("branch.merge"), &json!(foreign))
+    );
 }
 
 #[tokio::test]
@@ -144,7 +211,7 @@ async fn a_fetch_that_is_refused_is_in_the_log() {
     let (who, row) = log_of(&f, 1).await.pop().unwrap();
     assert_eq!(
         (who, &row["action"], &row["object"]),
-        (Who::Viewer, &json!("branch.push"), &json!(f.project))
+        (Who::Viewer, &json!("project.fetch"), &json!(f.project))
     );
     assert_eq!(row["address"], "192.0.2.7");
     assert_eq!(row["detail"]["request"], "GET /git/{repository}/info/refs");
