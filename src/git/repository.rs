@@ -122,7 +122,7 @@ impl Repository {
     }
 
     pub(super) fn has_hooks(&self) -> bool {
-        HOOKS.iter().all(|hook| self.path.join("hooks").join(hook).is_file())
+        HOOKS.iter().all(|hook| self.path.join("hooks").join(hook).is_symlink())
     }
 
     pub(super) fn command(&self, what: &'static str) -> GitCommand {

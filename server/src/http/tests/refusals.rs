@@ -188,7 +188,7 @@ async fn a_merge_from_a_branch_that_is_hidden_is_in_the_log() {
     let f = Fixture::new().await;
     let mut superuser = f.superuser().await;
     let foreign = sqlx::query_scalar!(
-        "with other as (insert into ops.projects (slug, name) values ('other', 'Other') returning id)
+        "with other as (insert into ops.projects (slug, name) values ('foreign', 'Foreign') returning id)
          insert into ops.branches (project_id, name, stage) select id, 'x', 'development' from other returning id"
     );
     let foreign = foreign.fetch_one(&mut superuser).await.unwrap();
