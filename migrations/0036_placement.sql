@@ -199,6 +199,11 @@ begin
 end
 $$;
 
+-- Labels of a project change by ops.set_project_labels only, which frees what waits.
+revoke update on ops.projects from ops_web;
+grant update (slug, name, odoo_series, image, remote_url, settings, archived_at, fetched_at, fetch_error)
+    on ops.projects to ops_web;
+
 -- Who inserts by hand asks for the same.
 grant insert (requires) on ops.runs to ops_web;
 alter policy runs_insert on ops.runs with check (

@@ -110,7 +110,7 @@ async fn who_inserts_a_run_asks_for_what_its_project_asks_for() {
     let member = sqlx::query_scalar!(
         "with member as (insert into ops.users (name, email) values ('x', 'x@example.test') returning id)
          insert into ops.project_memberships (project_id, user_id, role)
-         select p.id, member.id, 'developer' from ops.projects p, member returning user_id"
+         select p.id, member.id, 'admin' from ops.projects p, member returning user_id"
     );
     let member = member.fetch_one(&mut yard.superuser).await.unwrap();
     let mut web = yard.db.options(Role::Web).connect().await.unwrap();
@@ -125,6 +125,11 @@ async fn who_inserts_a_run_asks_for_what_its_project_asks_for() {
              values ((select id from ops.projects), 'build', 'x', repeat('a', 40), {requires})"
         );
         assert_eq!(web.execute(sql.as_str()).await.is_ok(), passes, "{requires}");
+    }
+    // Nor do those who administer it change the labels without what waits.
+    for (column, passes) in [("name = 'x'", true), ("required_labels = '{}'", false)] {
+        let update = format!("update ops.projects set {column}");
+        assert_eq!(web.execute(update.as_str()).await.is_ok(), passes, "{column}");
     }
 }
 
