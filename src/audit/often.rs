@@ -1,7 +1,7 @@
 //! The same again and again is one row, and many different ones are not many rows: whoever has an account could fill the
 //! log otherwise, whose rows stay for a year.
 
-use super::refusals::{From, Refusal};
+use super::refusals::{KeptFrom, Refusal};
 use crate::id::UserId;
 use std::{
     collections::{HashMap, HashSet},
@@ -23,7 +23,7 @@ pub(super) struct Often {
 #[derive(Debug)]
 struct Minute {
     since: Instant,
-    seen: HashSet<From>,
+    seen: HashSet<KeptFrom>,
 }
 
 impl Often {
@@ -53,8 +53,8 @@ impl Often {
     }
 }
 
-fn more() -> From {
-    From {
+fn more() -> KeptFrom {
+    KeptFrom {
         action: "access.more",
         object_type: "platform",
         object: None,

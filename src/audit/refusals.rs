@@ -34,12 +34,12 @@ type Noted = Arc<Mutex<Vec<Refusal>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub(super) actor: Actor,
-    pub(super) from: From,
+    pub(super) from: KeptFrom,
 }
 
 /// From what, as the log says it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct From {
+pub(super) struct KeptFrom {
     pub action: &'static str,
     pub object_type: &'static str,
     /// Its id; of projects the slug too.
@@ -60,7 +60,7 @@ impl Refusal {
         };
         let (action, object_type, object) = named(action);
         let object = object.map(|id| id.to_string());
-        let from = From { action, object_type, object, branch: None, code, hidden };
+        let from = KeptFrom { action, object_type, object, branch: None, code, hidden };
         Some(Self { actor: *actor, from })
     }
 }
@@ -112,7 +112,7 @@ pub(crate) fn note<T>(actor: &Actor, action: Action, verdict: &Result<T>) {
         && refusal.from.hidden
     {
         let object = Some(merged.0.to_string());
-        keep(Refusal { from: From { object, ..refusal.from.clone() }, ..refusal });
+        keep(Refusal { from: KeptFrom { object, ..refusal.from.clone() }, ..refusal });
     }
     keep(refusal);
 }
@@ -142,7 +142,7 @@ pub fn note_unseen_project(actor: &Actor, named: &str) {
     let (action, object_type) = ("project.view", "project");
     keep(Refusal {
         actor: *actor,
-        from: From { action, object_type, object, branch: None, code, hidden: true },
+        from: KeptFrom { action, object_type, object, branch: None, code, hidden: true },
     });
 }
 

@@ -19,6 +19,8 @@ impl Yard {
         let db = TestDb::new().await;
         let mut superuser = db.superuser_options().connect().await.unwrap();
         superuser.execute("insert into ops.projects (slug, name) values ('shop', 'Shop')").await.unwrap();
+        // As after every migration.
+        superuser.execute("select ops.ensure_partitions()").await.unwrap();
         let admin = sqlx::query_scalar!(r#"select ops.platform_administrator() as "id!""#);
         let admin = UserId(admin.fetch_one(&mut superuser).await.unwrap());
         Self { db, superuser, admin: Actor { user_id: admin, platform_admin: true, address: None } }
@@ -111,6 +113,25 @@ async fn a_host_that_only_reports_and_a_reconciler_that_fails_are_problems() {
         ]
     );
     assert_eq!((status.reconcilers.len(), status.quarantined), (2, 1));
+}
+
+#[tokio::test]
+async fn rows_beside_the_partitions_are_a_problem_until_there_is_one() {
+    let mut yard = Yard::new().await;
+    let beside = Problem::PartitionMissing { table: "audit_log".to_owned() };
+    for (sql, is_problem) in [
+        (
+            "insert into ops.audit_log (action, object_type, outcome, created_at)
+             values ('x', 'y', 'allowed', now() + interval '20 days')",
+            true,
+        ),
+        ("select ops.ensure_partitions(21)", false),
+    ] {
+        yard.superuser.execute(sql).await.unwrap();
+        // PostgreSQL counts rows by and by.
+        yard.superuser.execute("select pg_stat_force_next_flush()").await.unwrap();
+        assert_eq!(yard.status().await.problems.contains(&beside), is_problem, "{sql}");
+    }
 }
 
 #[tokio::test]
