@@ -26,10 +26,13 @@ comment on column ops.projects.required_labels is
     'Labels that a host must have to do the project''s runs: who queues one copies them into ops.runs.requires.';
 
 -- Who queues a run copies the labels, and who changes them changes the runs that wait: neither must miss the other.
+-- Inlined where it is called, for it needs nobody else's rights.
 create function ops.hold_project_labels(p_project_id uuid) returns void
-language sql security definer
-set search_path = pg_catalog, ops, pg_temp
-as $$ select pg_advisory_xact_lock_shared(hashtextextended('project labels ' || p_project_id, 0)) $$;
+language sql
+as $$
+    select pg_catalog.pg_advisory_xact_lock_shared(
+        pg_catalog.hashtext('project labels'), pg_catalog.uuid_hash(p_project_id))
+$$;
 comment on function ops.hold_project_labels(uuid) is
     'Keeps the labels of a project as they are until the transaction ends. Who queues runs by an insert calls this '
     'first, in a statement of its own and before locking runs. No errors.';
@@ -92,9 +95,10 @@ begin
     if p_kind = 'maintenance' then
         raise exception 'maintenance is the platform''s own, see ops.schedules' using errcode = '22023';
     end if;
+    perform ops.hold_project_labels(v_project);
     insert into ops.runs (project_id, kind, git_ref, commit_sha, params, idempotency_key, requires, requested_by)
     values (v_project, p_kind, p_git_ref, p_commit_sha, coalesce(p_params, '{}'), p_idempotency_key,
-            ops.project_labels(v_project), ops.current_user_id())
+            (select required_labels from ops.projects where id = v_project), ops.current_user_id())
     on conflict (project_id, idempotency_key) where idempotency_key is not null do nothing
     returning id into v_id;
     if v_id is null then
@@ -228,7 +232,7 @@ begin
     if not ops.are_labels(p_labels) then
         raise exception 'these are no labels: %', left(p_labels::text, 200) using errcode = '22023';
     end if;
-    perform pg_advisory_xact_lock(hashtextextended('project labels ' || p_project_id, 0));
+    perform pg_advisory_xact_lock(hashtext('project labels'), uuid_hash(p_project_id));
     update ops.projects set required_labels = p_labels where id = p_project_id;
     -- What waits where nobody can take it is freed, and what is tried again goes where it should.
     perform from ops.runs
